@@ -1,0 +1,55 @@
+// Writes the generated sources (`*.gen.*`, ignored by git). Each step names what it reads and what it writes.
+import { readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import protobuf from "protobufjs";
+import pbjs from "protobufjs-cli/pbjs.js";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const at = (path) => join(root, path);
+
+/** ONNX schema → static decoder: straight-line code without `eval` or `new Function`, for pages with a strict CSP. */
+async function onnxDecoder() {
+  const flags =
+    "-t static-module -w esm --dependency protobufjs/minimal.js --root qc-onnx " +
+    "--no-encode --no-create --no-verify --no-convert --no-delimited --no-typeurl --no-service";
+  const files = ["-o", at("compiler/frontend/onnx/schema.gen.js"), at("compiler/frontend/onnx/schema.proto")];
+  // The declarations are made from the comments, so the code without comments needs a second run.
+  await run([...flags.split(" "), "--dts", ...files]);
+  await run([...flags.split(" "), "--no-comments", ...files]);
+}
+
+const run = (args) =>
+  new Promise((resolve, reject) => pbjs.main(args, (error) => (error ? reject(error) : resolve())));
+
+/** ONNX schema → table of field numbers and wire forms, for the framing check that runs before the decoder. */
+function onnxWireTable() {
+  const { root: schema } = protobuf.parse(readFileSync(at("compiler/frontend/onnx/schema.proto"), "utf8"), {
+    keepCase: true,
+  });
+  schema.resolveAll();
+  const messages = {};
+  const visit = (namespace, prefix) => {
+    for (const type of namespace.nestedArray) {
+      if (!(type instanceof protobuf.Type)) continue;
+      const name = prefix + type.name;
+      messages[name] = type.fieldsArray
+        .map((field) => [field.id, field.name, form(field), field.repeated])
+        .sort(([a], [b]) => a - b);
+      visit(type, `${name}.`);
+    }
+  };
+  const form = (field) =>
+    field.resolvedType ? `:${field.resolvedType.fullName.replace(/^\.onnx\./, "")}` : field.type;
+  visit(schema.lookup("onnx"), "");
+  const path = at("compiler/frontend/onnx/wire.gen");
+  writeFileSync(`${path}.js`, `export const MESSAGES = ${JSON.stringify(messages)};\n`);
+  writeFileSync(
+    `${path}.d.ts`,
+    "/** Per message: field number, name, scalar type or `:Message`, repeated. */\n" +
+      "export declare const MESSAGES: Readonly<Record<string, readonly (readonly [number, string, string, boolean])[]>>;\n",
+  );
+}
+
+const steps = [onnxDecoder, onnxWireTable];
+for (const step of steps) await step();
