@@ -9,9 +9,14 @@ export type AttrKind =
   | "float"
   | "string"
   | "ints"
+  | "floats"
   | "rational"
   | "rationals"
+  /** One list of rationals per operand. */
+  | "rationalLists"
   | "dense"
+  /** A plain dictionary; its keys are the op's own contract, checked by `infer`. */
+  | "dict"
   | "any"
   | { readonly oneOf: readonly string[] };
 
@@ -54,11 +59,15 @@ export interface OpDef {
     attrs: Attrs,
     declared: readonly TensorType[] | undefined,
   ) => readonly TensorType[] | string;
-  /** The reference meaning: short, slow, obvious. Integers exact; floats in float64. */
+  /**
+   * The reference meaning: short, slow, obvious. Integers exact; floats in float64. A quantised operand comes as its
+   * stored integers; its scheme is in `types`, the operands' declared types.
+   */
   readonly evaluate: (
     operands: readonly Dense[],
     attrs: Attrs,
     results: readonly TensorType[],
+    types: readonly TensorType[],
   ) => readonly Dense[];
 }
 

@@ -1,0 +1,40 @@
+/** The op table of the graph IR. */
+import type { OpDef, Trait } from "../op.ts";
+import { constOps } from "./const.ts";
+import { floatElementwiseOps } from "./float-elementwise.ts";
+import { floatLinearOps } from "./float-linear.ts";
+import { floatWindowOps } from "./float-window.ts";
+import { integerElementwiseOps } from "./integer-elementwise.ts";
+import { integerLinearOps } from "./integer-linear.ts";
+import { integerWindowOps } from "./integer-window.ts";
+import { layoutOps } from "./layout.ts";
+import { quantOps } from "./quant.ts";
+
+/** All op definitions, by dialect. */
+export const OPS: readonly OpDef[] = [
+  ...constOps,
+  ...quantOps,
+  ...floatElementwiseOps,
+  ...floatLinearOps,
+  ...floatWindowOps,
+  ...layoutOps,
+  ...integerLinearOps,
+  ...integerWindowOps,
+  ...integerElementwiseOps,
+];
+
+const table: ReadonlyMap<string, OpDef> = new Map(OPS.map((def) => [def.name, def]));
+
+/** The definition of an op known to exist; an unknown name is a bug in qc and throws. */
+export function opDef(name: string): OpDef {
+  const def = table.get(name);
+  if (!def) throw new Error(`no op is called ${name}`);
+  return def;
+}
+
+/** The definition, if there is an op of that name. */
+export const findOp = (name: string): OpDef | undefined => table.get(name);
+
+/** Whether the op has a trait; false for an unknown op. */
+export const hasTrait = (op: { readonly name: string }, trait: Trait): boolean =>
+  findOp(op.name)?.traits.includes(trait) ?? false;
