@@ -7,11 +7,7 @@ import { sameType } from "./types.ts";
  * Called once per op, in order, with its operands in the new function. Returns the values that replace the op's
  * results, or `undefined` to copy the op.
  */
-export type Replace = (
-  op: Op,
-  operands: readonly Value[],
-  b: FuncBuilder,
-) => readonly Value[] | undefined;
+export type Replace = (op: Op, operands: readonly Value[], b: FuncBuilder) => readonly Value[] | undefined;
 
 export interface RebuildOptions {
   /** Params of the new function; default: the same ones. Their values replace the old ones by position. */
@@ -83,11 +79,7 @@ export interface Rule {
   /** Op names it applies to; default: every op. */
   readonly ops?: readonly string[];
   /** Replacement of the op's results, or `undefined` if the rule does not apply. */
-  readonly rewrite: (
-    op: Op,
-    operands: readonly Value[],
-    ctx: RuleContext,
-  ) => readonly Value[] | undefined;
+  readonly rewrite: (op: Op, operands: readonly Value[], ctx: RuleContext) => readonly Value[] | undefined;
 }
 
 /** One sweep of the rules; returns the same function if none applied. */

@@ -6,6 +6,7 @@ import { floatLinearOps } from "./float-linear.ts";
 import { floatWindowOps } from "./float-window.ts";
 import { integerElementwiseOps } from "./integer-elementwise.ts";
 import { integerLinearOps } from "./integer-linear.ts";
+import { requantOps } from "./integer-requant.ts";
 import { integerWindowOps } from "./integer-window.ts";
 import { layoutOps } from "./layout.ts";
 import { quantOps } from "./quant.ts";
@@ -21,6 +22,7 @@ export const OPS: readonly OpDef[] = [
   ...integerLinearOps,
   ...integerWindowOps,
   ...integerElementwiseOps,
+  ...requantOps,
 ];
 
 const table: ReadonlyMap<string, OpDef> = new Map(OPS.map((def) => [def.name, def]));

@@ -1,8 +1,9 @@
 /** Quantizers: the border between real numbers and stored integers. */
 import { defineOp, type OpDef } from "../op.ts";
+import type { Rounding } from "../rational.ts";
 import { F32, type QuantType, sizeOf, type TensorType } from "../types.ts";
 import { floats, isFloat, isQuant, optional, storeInts } from "./define.ts";
-import { ORDERS, ROUNDINGS, type Rounding, roundReal } from "./rounding.ts";
+import { ORDERS, ROUNDINGS, roundReal } from "./rounding.ts";
 
 /** Index of each element's channel along a per-axis type: i ↦ ⌊i / inner⌋ mod n. */
 function channelOf(type: TensorType, elem: QuantType): (i: number) => number {

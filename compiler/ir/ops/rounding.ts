@@ -1,11 +1,18 @@
-/** Rounding rules on float64. */
+/** Rounding rules on float64, for the float dialects; integers round by `round` of rational.ts. */
+import type { Rounding } from "../rational.ts";
 import { roundHalfEven } from "./real-functions.ts";
 
-/** `up` is away from zero, `down` toward zero, `half_up` and `half_down` break ties away from and toward zero. */
-export const ROUNDINGS = ["half_even", "half_up", "half_down", "ceil", "floor", "up", "down"] as const;
-export type Rounding = (typeof ROUNDINGS)[number];
+export const ROUNDINGS: readonly Rounding[] = [
+  "half_even",
+  "half_up",
+  "half_down",
+  "ceil",
+  "floor",
+  "up",
+  "down",
+];
 
-export const ORDERS = ["round_then_shift", "shift_then_round"] as const;
+export const ORDERS: readonly string[] = ["round_then_shift", "shift_then_round"];
 
 export function roundReal(rule: Rounding, x: number): number {
   const a = Math.abs(x);
