@@ -1,5 +1,5 @@
 /** ModelProto → OnnxModel. Findings go to `context.diagnostics`; what is broken is left out. */
-import type { Loc } from "../../ir/diagnostics.ts";
+import { type Loc, quote } from "../../ir/diagnostics.ts";
 import {
   badAttribute,
   badOpset,
@@ -100,8 +100,7 @@ function convertGraph(proto: onnx.GraphProto.$Shape, context: Context): OnnxGrap
   const seen = new Set<string>();
   for (const entry of proto.initializer ?? []) {
     const name = entry.name ?? "";
-    if (name === "")
-      diagnostics.push(emptyName(`an initializer of graph ${JSON.stringify(proto.name ?? "")}`));
+    if (name === "") diagnostics.push(emptyName(`an initializer of graph ${quote(proto.name ?? "")}`));
     else if (seen.has(name)) diagnostics.push(duplicateInitializer(name));
     seen.add(name);
     const tensor = convertTensor(entry, "", context);
@@ -202,7 +201,7 @@ function convertFunction(proto: onnx.FunctionProto.$Shape, context: Context): On
     required: proto.attribute ?? [],
     defaults: convertAttributes(proto.attributeProto, loc, name, context),
     nodes: (proto.node ?? []).map((node) => convertNode(node, context)),
-    opsets: convertOpsets(proto.opsetImport, `function ${JSON.stringify(name)}`, context),
+    opsets: convertOpsets(proto.opsetImport, `function ${quote(name)}`, context),
     valueInfo: convertValueInfos(proto.valueInfo, context),
   };
 }
