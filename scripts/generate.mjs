@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
 import protobuf from "protobufjs";
 import pbjs from "protobufjs-cli/pbjs.js";
 
@@ -51,5 +52,26 @@ function onnxWireTable() {
   );
 }
 
-const steps = [onnxDecoder, onnxWireTable];
+/** runtime/load.ts and what it imports → one minified script, as the string that every `stem.js` inlines. */
+async function inlinedRuntime() {
+  const { outputFiles } = await build({
+    entryPoints: [at("runtime/load.ts")],
+    bundle: true,
+    minify: true,
+    format: "iife",
+    globalName: "$qc",
+    target: "es2022",
+    charset: "ascii",
+    legalComments: "none",
+    write: false,
+  });
+  const path = at("compiler/backends/wasm/artifact/runtime.gen");
+  writeFileSync(`${path}.js`, `export const RUNTIME = ${JSON.stringify(outputFiles[0].text)};\n`);
+  writeFileSync(
+    `${path}.d.ts`,
+    "/** Script that defines `$qc.loadModel`. */\nexport declare const RUNTIME: string;\n",
+  );
+}
+
+const steps = [onnxDecoder, onnxWireTable, inlinedRuntime];
 for (const step of steps) await step();

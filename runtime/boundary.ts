@@ -1,0 +1,42 @@
+/** Conversion between a float port and the integers of the core: the only floating-point arithmetic of an artifact. */
+import type { IntArray } from "./elements.ts";
+import type { SlotBoundary } from "./format.ts";
+
+type Quantize = Extract<SlotBoundary, { kind: "quantize" }>;
+type Dequantize = Extract<SlotBoundary, { kind: "dequantize" }>;
+
+/**
+ * out[i] = clamp(rne(fround(x[i] / scale)) + zeroPoint, lo, hi) + bias; NaN gives lo + bias, infinities saturate.
+ * fround of the float64 quotient of two float32 is the float32 quotient. Adding 1.5·2^52 rounds |f| < 2^51 to the nearest
+ * integer, ties to even; beyond that f is an integer already and saturates.
+ */
+export function quantize(x: ArrayLike<number>, out: IntArray, b: Quantize, bias: number): void {
+  const { scale } = b;
+  const magic = 6755399441055744;
+  const zp = b.zeroPoint + bias;
+  const lo = b.lo + bias;
+  const hi = b.hi + bias;
+  for (let i = 0; i < out.length; i++) {
+    const q = Math.fround(x[i]! / scale) + magic - magic + zp;
+    out[i] = q > lo ? Math.min(q, hi) : lo;
+  }
+}
+
+/** out[i] = fround((q[i] − bias − zeroPoint[c])·scale[c]), c the index of i along `axis` of `shape`. */
+export function dequantize(
+  q: IntArray,
+  out: Float32Array | Float64Array,
+  b: Dequantize,
+  bias: number,
+  shape: readonly number[],
+): void {
+  const { scales } = b;
+  const zps = b.zeroPoints.map((z) => z + bias);
+  const inner =
+    scales.length > 1 ? shape.slice(b.axis + 1).reduce((n, d) => n * d, 1) : Math.max(q.length, 1);
+  for (let i = 0, c = 0; i < q.length; c = c + 1 < scales.length ? c + 1 : 0) {
+    const s = scales[c]!;
+    const z = zps[c]!;
+    for (const end = i + inner; i < end; i++) out[i] = Math.fround((q[i]! - z) * s);
+  }
+}

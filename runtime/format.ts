@@ -1,0 +1,185 @@
+/**
+ * The artifact format: what `qc compile` writes and the runtime reads. Everything here is plain JSON data.
+ *
+ *     stem.wasm           defines and exports `memory` (weights as active data segments) and, unless the target is
+ *                         `wasm-relaxed`, exports `run()`, the kernels in baseline SIMD
+ *     stem.relaxed.wasm   kernels only; imports `env.memory`, exports `run()`
+ *     stem.js             loader with the runtime and the `Layout` inlined
+ *     stem.d.ts           types of inputs and outputs
+ *     stem.json           the `Manifest`
+ *
+ * One inference: the runtime fills the input slots, calls `run()`, and copies the output slots. Memory never grows.
+ */
+
+/** Raised when a reader of an older version would misread the artifact. */
+export const FORMAT_VERSION = 1;
+
+/** `wasm-simd`: baseline only; `wasm-relaxed`: relaxed only; `wasm`: both, chosen at load. */
+export type WasmTarget = "wasm-simd" | "wasm-relaxed" | "wasm";
+
+/** Container of a slot's elements, little-endian and row-major. */
+export type Storage = "i8" | "u8" | "i16" | "u16" | "i32";
+
+/** ONNX element types a port may have. int2 … uint4 and bool travel one element per byte. */
+export type Dtype =
+  | "bool"
+  | "int2"
+  | "uint2"
+  | "int4"
+  | "uint4"
+  | "int8"
+  | "uint8"
+  | "int16"
+  | "uint16"
+  | "int32"
+  | "uint32"
+  | "int64"
+  | "uint64"
+  | "float32"
+  | "float64";
+
+/**
+ * How the port's numbers and the slot's integers q relate.
+ * `quantize`: q = clamp(rne(fround(x / scale)) + zeroPoint, lo, hi); NaN gives lo. ONNX QuantizeLinear in float32.
+ * `dequantize`: x = fround((q − zeroPoint[c])·scale[c]), product in float64, c along `axis`, or one entry for the tensor.
+ */
+export type SlotBoundary =
+  | { readonly kind: "none" }
+  | {
+      readonly kind: "quantize";
+      readonly scale: number;
+      readonly zeroPoint: number;
+      readonly lo: number;
+      readonly hi: number;
+    }
+  | {
+      readonly kind: "dequantize";
+      readonly axis: number;
+      readonly scales: readonly number[];
+      readonly zeroPoints: readonly number[];
+    };
+
+/** A tensor's place in memory. */
+export interface Slot {
+  /** Byte address, a multiple of the element size. */
+  readonly offset: number;
+  readonly bytes: number;
+  readonly elem: Storage;
+  /** Number of elements. */
+  readonly count: number;
+  readonly boundary: SlotBoundary;
+  /** The stored integer is q + bias; 0 when absent. */
+  readonly bias?: number;
+}
+
+/** How the integers of a port are read as numbers: x = (q − zeroPoint)·scale. Arrays are per index of `axis`. */
+export interface Quantization {
+  readonly scale: number | readonly number[];
+  readonly zeroPoint: number | readonly number[];
+  readonly axis?: number;
+}
+
+/** A graph input or output. */
+export interface PortLayout {
+  /** The ONNX tensor name, exactly. Untrusted. */
+  readonly name: string;
+  /** The dtype the graph declares, seen by the user unless `raw`. */
+  readonly dtype: Dtype;
+  readonly shape: readonly number[];
+  /** Inputs: one per quantizer that reads the input. Outputs: exactly one. */
+  readonly slots: readonly Slot[];
+  /** For integer ports, where the graph says what the integers mean; float ports have it in their boundary. */
+  readonly quantization?: Quantization;
+}
+
+/** The part of the manifest the loader needs; inlined in `stem.js`. */
+export interface Layout {
+  /** `FORMAT_VERSION` of the writer. */
+  readonly version: number;
+  readonly model: string;
+  readonly target: WasmTarget;
+  readonly inputs: readonly PortLayout[];
+  readonly outputs: readonly PortLayout[];
+  /** SHA-256, lower-case hex, of the module files. */
+  readonly hashes: { readonly wasm: string; readonly relaxed?: string };
+  /**
+   * What the relaxed module asks of `i32x4.relaxed_dot_i8x16_i7x16_add_s`. `any`: every second operand is proved to lie
+   * in 0 … 127, where all engines agree. `u8s8` (when absent): the engine must treat it as unsigned 8-bit, which a probe checks.
+   */
+  readonly relaxedDot?: "any" | "u8s8";
+}
+
+/**
+ * Certificate of one rescale: per channel, y = clamp(form(a)) equals the exact map for every a in the channel's range.
+ * The forms are those of docs/numerics: `floor` is ⌊(Σ a_i·m_i + c) / 2^n⌋.
+ */
+export interface RescaleCertificate {
+  /** Name of the tensor it produces. Untrusted. */
+  readonly tensor: string;
+  readonly class: "i32" | "hi32" | "limb";
+  readonly form: string;
+  readonly n: number;
+  readonly channels: number;
+  /** Greatest number of bits over the channels: of |m|, of the reachable unsaturated window, of the accumulator. */
+  readonly mBits: number;
+  readonly windowBits: number;
+  readonly accBits: number;
+  readonly lo: number;
+  readonly hi: number;
+  /** Per operand, per channel: decimal integers. */
+  readonly m: readonly (readonly string[])[];
+  /** Per channel: decimal integers. */
+  readonly c: readonly string[];
+  /** Per channel: least and greatest reachable accumulator. */
+  readonly ranges: readonly (readonly [number, number])[];
+}
+
+/** Sizes in bytes. */
+export interface Sizes {
+  /** Weights and tables as stored in `stem.wasm`, at their packed width. */
+  readonly weights: number;
+  /** Function bodies of each module. */
+  readonly code: { readonly baseline: number; readonly relaxed?: number };
+  /** Greatest number of bytes of activations alive at once. */
+  readonly arenaPeak: number;
+  /** Linear memory: weights, constants and arena, rounded up to whole pages. */
+  readonly memory: number;
+}
+
+export interface Coverage {
+  /** Operators between the first and the last quantizer. */
+  readonly total: number;
+  readonly integer: number;
+}
+
+/** Multiply-accumulates of one inference: as the graph has them, and after folding constant channels. */
+export interface Macs {
+  readonly nominal: number;
+  readonly executed: number;
+}
+
+export interface Manifest extends Layout {
+  readonly format: "qc-wasm";
+  /** `qc` and its version. */
+  readonly generator: string;
+  /** File names beside the manifest; absent until the artifact has a stem. */
+  readonly files?: { readonly wasm: string; readonly relaxed?: string };
+  readonly hashes: { readonly wasm: string; readonly relaxed?: string; readonly weights: string };
+  readonly sizes: Sizes;
+  readonly coverage: Coverage;
+  readonly macs: Macs;
+  /** Channels whose reachable outputs are one value, folded into their consumers, of all channels. */
+  readonly constantChannels: { readonly folded: number; readonly total: number };
+  readonly rescales: readonly RescaleCertificate[];
+  /** Only in debug artifacts: the integer tensor of every quantizer, kept to the end of `run()`. */
+  readonly taps?: readonly PortLayout[];
+}
+
+/** Picks the loader's part out of a manifest. */
+export function layoutOf(manifest: Manifest): Layout {
+  const { version, model, target, inputs, outputs, relaxedDot } = manifest;
+  const { wasm, relaxed } = manifest.hashes;
+  const hashes = relaxed === undefined ? { wasm } : { wasm, relaxed };
+  const layout = { version, model, target, inputs, outputs, hashes };
+  return relaxedDot === undefined ? layout : { ...layout, relaxedDot };
+}
