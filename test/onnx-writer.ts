@@ -31,6 +31,8 @@ export interface Tensor {
     readonly length?: number | string;
   };
   readonly name?: string;
+  /** Exact contents of raw_data, instead of `values`. */
+  readonly bytes?: Uint8Array;
   /** Bytes appended to the message as they are. */
   readonly extra?: Uint8Array;
 }
@@ -68,6 +70,16 @@ export const u4 = maker("uint4");
 export const i2 = maker("int2");
 export const u2 = maker("uint2");
 export const bool = maker("bool");
+
+/** A tensor whose raw_data is exactly `bytes`, right or wrong. */
+export const raw = (
+  dtype: DataType,
+  dims: readonly (number | bigint)[],
+  bytes: Uint8Array | readonly number[],
+): Tensor => ({
+  ...tensor(dtype, dims, []),
+  bytes: Uint8Array.from(bytes),
+});
 
 export const typed = (t: Tensor): Tensor => ({ ...t, storage: "typed" });
 export const unpacked = (t: Tensor): Tensor => ({ ...t, storage: "unpacked" });
@@ -392,6 +404,7 @@ function codes(t: Tensor): bigint[] {
 
 /** The elements in the layout of raw_data. */
 export function tensorBytes(t: Tensor): wire.Bytes {
+  if (t.bytes !== undefined) return Uint8Array.from(t.bytes);
   const { bits } = infoOf(t.dtype);
   if (bits === 8 && !t.dtype.includes("float")) return Uint8Array.from(t.values, Number);
   const bytes = new Uint8Array(Math.ceil((t.values.length * bits) / 8));

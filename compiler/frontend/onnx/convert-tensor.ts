@@ -128,10 +128,11 @@ function inlinePayload(
   const raw = proto.rawData ?? undefined;
   let typed: readonly Uint8Array[] = [];
   for (const [name, chunks] of chunksOf(proto)) {
-    if (chunks.length === 0) continue;
-    if (name === field) typed = chunks;
-    else if (chunks.some((chunk) => chunk.byteLength > 0) || name === "string_data")
+    const present = name === "string_data" ? chunks : chunks.filter((chunk) => chunk.byteLength > 0);
+    if (present.length === 0) continue;
+    if (name !== field)
       return report(badTensorData(label, `elements of ${dataType} belong into ${field}, not ${name}`));
+    typed = present;
   }
   if (raw !== undefined && raw.byteLength > 0 && typed.length > 0)
     return report(badTensorData(label, `both raw_data and ${field} are given`));
