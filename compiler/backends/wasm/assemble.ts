@@ -1,0 +1,23 @@
+/** The one door to binaryen. It costs a third of a second and 127 MB to import, hence the dynamic import. */
+import type binaryen from "binaryen";
+
+export type Binaryen = typeof binaryen;
+export type Builder = InstanceType<Binaryen["Module"]>;
+
+/** A binaryen expression: a pointer into its heap, to be used exactly once. */
+export type Ref = number;
+
+/** Runs `build` on a fresh module with the features qc uses and returns the binary. Throws if it does not validate. */
+export async function assemble(build: (b: Binaryen, m: Builder) => void, relaxed: boolean): Promise<Uint8Array> {
+  const b = (await import("binaryen")).default;
+  const m = new b.Module();
+  try {
+    const { MVP, SIMD128, RelaxedSIMD, BulkMemory, BulkMemoryOpt, MutableGlobals } = b.Features;
+    m.setFeatures(MVP | SIMD128 | BulkMemory | BulkMemoryOpt | MutableGlobals | (relaxed ? RelaxedSIMD : 0));
+    build(b, m);
+    if (!m.validate()) throw new Error("emitted module does not validate");
+    return m.emitBinary();
+  } finally {
+    m.dispose();
+  }
+}
