@@ -1,0 +1,187 @@
+/** Messages of the QC21xx block that concern missing or unusable grids, and QC30xx (numerics). */
+import { type Diagnostic, type Loc, quote } from "./diagnostics.ts";
+import { type Detail, diagnostic } from "./messages.ts";
+import type { Op, Value } from "./module.ts";
+import { type Rational, toNumber } from "./rational.ts";
+import type { QuantType, TensorType } from "./types.ts";
+
+/** The neighbourhood of a value, as messages need it. */
+export interface Neighbours {
+  readonly definition: (v: Value) => Op | undefined;
+  readonly users: (v: Value) => readonly Op[];
+}
+
+const short = (x: number): string => Number(x.toPrecision(5)).toString();
+const elemText = (t: TensorType): string =>
+  t.elem.kind === "quant"
+    ? quantText(t.elem)
+    : t.elem.kind === "int"
+      ? `${t.elem.signed ? "int" : "uint"}${t.elem.bits}`
+      : `float${t.elem.bits}`;
+export const typeText = (t: TensorType): string => `${elemText(t)}[${t.shape.join(",")}]`;
+const quantText = (q: QuantType): string =>
+  q.scheme.kind === "tensor"
+    ? `${q.storage.signed ? "i" : "u"}${q.storage.bits} s=${short(q.scheme.scale)} zp=${q.scheme.zeroPoint}`
+    : `${q.storage.signed ? "i" : "u"}${q.storage.bits} per channel`;
+
+const onnxName = (op: Op): string => (op.loc?.kind === "node" ? op.loc.op : op.name.replace(/^.*\./, ""));
+function describe(op: Op | undefined): string {
+  if (op === undefined) return "a graph input";
+  if (op.loc?.kind !== "node") return op.name;
+  const source = op.loc.source === undefined ? "" : `   ${op.loc.source}`;
+  return `${op.loc.op} ${op.loc.name === "" ? "" : quote(op.loc.name)}${source}`.trimEnd();
+}
+
+function around(n: Neighbours, operand: Value, user: Op | undefined): Detail["notes"] {
+  return [
+    { label: "tensor", text: `${quote(operand.name)}   ${typeText(operand.type)}` },
+    { label: "made by", text: describe(n.definition(operand)) },
+    ...(user === undefined ? [] : [{ label: "used by", text: describe(user) }]),
+  ];
+}
+
+const locOf = (op: Op): { loc?: Loc } => (op.loc ? { loc: op.loc } : {});
+
+/** The op would have to run in float because its operand has no grid. `bounds`: interval its values lie in. */
+export function noQuantizer(
+  n: Neighbours,
+  op: Op,
+  operand: Value,
+  bounds: { readonly lo: Rational; readonly hi: Rational } | undefined,
+): Diagnostic {
+  const range = bounds && ([toNumber(bounds.lo), toNumber(bounds.hi)] as const);
+  const needs = range
+    ? `a grid for ${quote(operand.name)}: its values lie in [${short(range[0])}, ${short(range[1])}]`
+    : `a grid for ${quote(operand.name)}`;
+  return diagnostic(
+    "error",
+    "QC2101",
+    `no quantizer on the input of ${onnxName(op)}, so it would run in float`,
+    {
+      ...locOf(op),
+      notes: [...(around(n, operand, op) ?? []), { label: "needs", text: needs }],
+      fixes: [`in training: add an activation quantizer before ${onnxName(op)}`],
+    },
+  );
+}
+
+/** A float weight, or one quantized along an axis that does not become a per-output-channel factor. */
+export const noWeightQuantizer = (n: Neighbours, op: Op, weight: Value, quantized: boolean): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2102",
+    quantized
+      ? `the weights of ${onnxName(op)} are quantized along an axis that is not the output channel`
+      : `the weights of ${onnxName(op)} are float: they have no quantizer`,
+    {
+      ...locOf(op),
+      notes: around(n, weight, op) ?? [],
+      fixes: [
+        quantized
+          ? "quantize the weights per tensor or per output channel"
+          : "export with quantized weights (int8 initializer and DequantizeLinear, or QuantizeLinear after the float weight)",
+      ],
+    },
+  );
+
+export const notUniform = (n: Neighbours, op: Op, operand: Value): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2103",
+    `${onnxName(op)} needs one scale and an integer zero point for the whole input tensor`,
+    {
+      ...locOf(op),
+      notes: around(n, operand, op) ?? [],
+      fixes: [`quantize the input of ${onnxName(op)} per tensor`],
+    },
+  );
+
+export const paddingOffGrid = (op: Op, operand: string): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2104",
+    `${onnxName(op)} pads with a value that the grid of ${quote(operand)} cannot represent`,
+    {
+      ...locOf(op),
+      fixes: [
+        "quantize the input so that the padding value is exactly representable (for zero: an integer zero point within its range)",
+      ],
+    },
+  );
+
+export const zeroPointPerChannel = (op: Op): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2105",
+    `${onnxName(op)} quantizes an activation with parameters that differ per channel in a way no single integer map expresses`,
+    {
+      ...locOf(op),
+      fixes: ["use one zero point for all channels, along the axis of the producer's channels"],
+    },
+  );
+
+export const inputQuantizerForm = (op: Op, input: string): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2106",
+    `the quantizer of graph input ${quote(input)} must be per tensor, half to even, with an integer zero point`,
+    locOf(op),
+  );
+
+export const floatOutput = (n: Neighbours, name: string, v: Value): Diagnostic => {
+  const op = n.definition(v);
+  return diagnostic(
+    "error",
+    "QC2107",
+    `graph output ${quote(name)} is computed in float after the last quantizer`,
+    {
+      ...(op ? locOf(op) : {}),
+      notes: around(n, v, undefined) ?? [],
+      fixes: [
+        `add a quantizer at the output`,
+        `cut the graph before ${op ? onnxName(op) : "it"} and compute the rest outside`,
+      ],
+    },
+  );
+};
+
+export const accumulatorTooWide = (op: Op, min: number, max: number): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC3001",
+    `the accumulator of ${onnxName(op)} can reach ${min} … ${max}, more than 32 bits`,
+    {
+      ...locOf(op),
+      fixes: ["use narrower activations or weights, or split the layer"],
+    },
+  );
+
+export const tableUndecided = (op: Op, at: number, near: number): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC3002",
+    `the table entry for input ${at} lies too close to a rounding boundary to be decided (value ≈ ${near})`,
+    {
+      ...locOf(op),
+      fixes: ["change the scale of the output quantizer by one unit in the last place"],
+    },
+  );
+
+/** No integer multiply, add and shift equals the exact map. */
+export const notCertified = (
+  op: Op,
+  channel: number,
+  a: readonly number[],
+  expected: number,
+  got: number | null,
+  reason: string,
+): Diagnostic =>
+  diagnostic("error", "QC3003", `no integer rescale equals ${onnxName(op)} exactly: ${reason}`, {
+    ...locOf(op),
+    notes: [
+      {
+        label: "witness",
+        text: `channel ${channel}, accumulator ${a.join(", ")}: exact ${expected}${got === null ? "" : `, best integer form ${got}`}`,
+      },
+    ],
+  });

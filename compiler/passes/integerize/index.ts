@@ -1,0 +1,255 @@
+/**
+ * The pass that removes every float: quantizers become exact integer maps of the integers below them. After it only
+ * integer ops remain, and all scales live in `qc.requant`.
+ */
+
+import { createBuilder } from "../../ir/builder.ts";
+import { type Diagnostic, fail, ok } from "../../ir/diagnostics.ts";
+import { floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
+import {
+  type Dense,
+  definitions,
+  type Func,
+  type Module,
+  type Op,
+  type Port,
+  uses,
+  type Value,
+} from "../../ir/module.ts";
+import { attr } from "../../ir/op.ts";
+import { hasTrait } from "../../ir/ops/index.ts";
+import { definePass } from "../../ir/pass.ts";
+import { div, fromNumber, mul, neg, type Rational, rational, sign, toNumber } from "../../ir/rational.ts";
+import { dce } from "../../ir/rewriter.ts";
+import type { QuantType } from "../../ir/types.ts";
+import { type Context, poison } from "./context.ts";
+import { liftElementwise } from "./elementwise.ts";
+import { integerConst, liftAveragePool, liftConv, liftMatmul, liftMaxPool, liftReduce } from "./linear.ts";
+import { boundsOf, materialize } from "./materialize.ts";
+import { liftMovement } from "./movement.ts";
+import { liftQuantize } from "./quantize.ts";
+import { at, type Constant, type Linear, type PerChannel, perTensor, type Rep } from "./rep.ts";
+
+export interface IntegerizeOptions {
+  /** Also return every quantizer's tensor, as extra results named after the quantizer's output. */
+  readonly keepQuantizers?: boolean;
+}
+
+/** Rules by op name; elementwise float ops and data movement are found by trait. */
+const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
+  const: liftConst,
+  "quant.quantize": liftQuantize,
+  "quant.dequantize": liftDequantize,
+  "float.conv": liftConv,
+  "float.matmul": liftMatmul,
+  "float.average_pool": liftAveragePool,
+  "float.max_pool": liftMaxPool,
+  "float.reduce_mean": (ctx, op) => liftReduce(ctx, op, true),
+  "float.reduce_sum": (ctx, op) => liftReduce(ctx, op, false),
+  "float.softmax": liftSoftmax,
+};
+
+function lift(ctx: Context, op: Op): Rep {
+  const rule = rules[op.name];
+  if (rule) return rule(ctx, op);
+  if (hasTrait(op, "movement")) return liftMovement(ctx, op);
+  if (hasTrait(op, "elementwise")) return liftElementwise(ctx, op);
+  const operand = op.operands[0];
+  if (operand === undefined || op.operands.some((v) => ctx.rep(v).kind === "poison"))
+    return poison(op.results[0]!.type.shape);
+  ctx.report(noQuantizer(ctx, op, operand, boundsOf(ctx.rep(operand))));
+  return poison(op.results[0]!.type.shape);
+}
+
+function liftConst(ctx: Context, op: Op): Rep {
+  const { elem, shape } = op.results[0]!.type;
+  const dense = attr<Dense>(op, "value");
+  if (elem.kind === "float")
+    return {
+      kind: "constant",
+      shape,
+      at: (i) => fromNumber(dense.data[i]!),
+      ...(op.loc ? { loc: op.loc } : {}),
+    };
+  if (elem.kind === "int")
+    return {
+      kind: "integer",
+      shape,
+      value: ctx.emit("const", [], op.attrs, { type: op.results[0]!.type, hint: op.results[0]!.name }),
+    };
+  return quantizedConst(dense, elem, shape);
+}
+
+/** Integers on a grid: q − zero point, and the scales along the quantized axis (counted from the front). */
+function quantizedConst(dense: Dense, q: QuantType, shape: readonly number[]): Constant {
+  const scheme = q.scheme;
+  const axis = scheme.kind === "axis" ? scheme.axis : 0;
+  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
+  const extent = shape[axis] ?? 1;
+  const zero = (c: number) => (scheme.kind === "axis" ? scheme.zeroPoints[c]! : scheme.zeroPoint);
+  const channel = (i: number) => (scheme.kind === "axis" ? Math.floor(i / inner) % extent : 0);
+  const scale: PerChannel = (scheme.kind === "axis" ? scheme.scales : [scheme.scale]).map(fromNumber);
+  const ints = new Int32Array(dense.data.length);
+  for (let i = 0; i < ints.length; i++) ints[i] = dense.data[i]! - zero(channel(i));
+  return {
+    kind: "constant",
+    shape,
+    at: (i) => mul(rational(BigInt(ints[i]!)), at(scale, channel(i))),
+    grid: { q: ints, scale, axis },
+  };
+}
+
+/** Real value of a quantizer's integers: S·(q − z). */
+function liftDequantize(ctx: Context, op: Op): Rep {
+  const operand = op.operands[0]!;
+  const rep = ctx.rep(operand);
+  const shape = op.results[0]!.type.shape;
+  if (rep.kind === "poison" || rep.kind === "constant") return rep;
+  if (rep.kind !== "integer") throw new Error("dequantize of something that is not an integer tensor");
+  const scheme = (operand.type.elem as QuantType).scheme;
+  const scales = (scheme.kind === "tensor" ? [scheme.scale] : scheme.scales).map(fromNumber);
+  const zeros = (scheme.kind === "tensor" ? [scheme.zeroPoint] : scheme.zeroPoints).map(fromNumber);
+  return {
+    kind: "linear",
+    shape,
+    terms: [{ value: rep.value, scale: scales }],
+    offset: scales.map((s, c) => neg(mul(s, zeros[c]!))),
+    axis: scheme.kind === "axis" ? shape.length - scheme.axis : 1,
+    ...(op.loc ? { loc: op.loc } : {}),
+  };
+}
+
+/** Shift-invariant: only the scale matters. */
+function liftSoftmax(ctx: Context, op: Op): Rep {
+  const [xv] = op.operands as [Value];
+  const shape = op.results[0]!.type.shape;
+  const x = materialize(ctx, op, ctx.rep(xv), xv);
+  if (x === undefined) return poison(shape);
+  const term = x.terms[0]!;
+  const elem = term.value.type.elem;
+  if (
+    x.terms.length !== 1 ||
+    !perTensor(x) ||
+    elem.kind !== "int" ||
+    elem.bits > 8 ||
+    sign(term.scale[0]!) <= 0
+  ) {
+    ctx.report(noQuantizer(ctx, op, xv, boundsOf(x)));
+    return poison(shape);
+  }
+  const axis = attr<number>(op, "axis");
+  return {
+    kind: "softmax",
+    shape,
+    input: term.value,
+    scale: term.scale[0]!,
+    axis: axis < 0 ? axis + shape.length : axis,
+    ...(op.loc ? { loc: op.loc } : {}),
+  };
+}
+
+/** Scale and zero point of the conversion at a float output; the zero point may be fractional (a bias). */
+function boundaryOf(r: Linear): { axis: number; scales: number[]; zeroPoints: number[] } {
+  const scale = r.terms[0]!.scale;
+  const n = Math.max(scale.length, r.offset.length);
+  const zero = (c: number): Rational => neg(div(at(r.offset, c), at(scale, c)));
+  return {
+    axis: r.shape.length - r.axis,
+    scales: Array.from({ length: n }, (_, c) => toNumber(at(scale, c))),
+    zeroPoints: Array.from({ length: n }, (_, c) => toNumber(zero(c))),
+  };
+}
+
+function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; diagnostics: Diagnostic[] } {
+  const b = createBuilder(func.name);
+  const reps = new Map<Value, Rep>();
+  const diagnostics: Diagnostic[] = [];
+  const defs = definitions(func);
+  const users = uses(func);
+  const ctx: Context = {
+    source: func,
+    emit: (name, operands, attrs, { type, hint = "", loc } = {}) =>
+      b.add1(name, operands, attrs, { names: [hint], loc, ...(type ? { types: [type] } : {}) }),
+    param: (port) => b.addParam(port),
+    rep: (v) => {
+      const r = reps.get(v);
+      if (r === undefined) throw new Error(`no representation for ${v.name}`);
+      return r;
+    },
+    report: (d) => void diagnostics.push(d),
+    definition: (v) => defs.get(v),
+    users: (v) => users.get(v) ?? [],
+  };
+  for (const p of func.params) reps.set(p.value, paramRep(ctx, p));
+  const kept: Port[] = [];
+  for (const op of func.ops) {
+    const result = op.results[0]!;
+    const rep = lift(ctx, op);
+    reps.set(result, rep);
+    if (options.keepQuantizers && op.name === "quant.quantize" && rep.kind === "integer")
+      kept.push({
+        value: rep.value,
+        name: result.name,
+        dtype: dtypeOf(result.type.elem as QuantType),
+        boundary: { kind: "none" },
+      });
+  }
+  for (const port of func.results) {
+    const result = resultPort(ctx, port);
+    if (result) b.addResult(result);
+  }
+  const names = new Set(func.results.map((r) => r.name));
+  for (const port of kept) if (!names.has(port.name)) b.addResult(port);
+  return { func: dce(b.build()), diagnostics };
+}
+
+const dtypeOf = ({ storage }: QuantType): string =>
+  `${storage.signed ? "int" : "uint"}${storage.bits <= 8 ? 8 : storage.bits <= 16 ? 16 : 32}`;
+
+function paramRep(ctx: Context, p: Port): Rep {
+  const { shape, elem } = p.value.type;
+  if (elem.kind === "float") return { kind: "input", shape, port: p, moves: [] };
+  const type = elem.kind === "quant" ? elem.storage : elem;
+  const v: Value = { name: p.value.name, type: { shape, elem: type } };
+  ctx.param({ ...p, value: v });
+  return { kind: "integer", shape, value: v };
+}
+
+function resultPort(ctx: Context, port: Port): Port | undefined {
+  const rep = ctx.rep(port.value);
+  if (rep.kind === "poison") return undefined;
+  if (rep.kind === "integer") return { ...port, value: rep.value, boundary: { kind: "none" } };
+  if (rep.kind === "constant" && rep.grid) {
+    const value = integerConst(ctx, rep.grid.q, rep.shape, port.name);
+    const scales = rep.grid.scale.map(toNumber);
+    return {
+      ...port,
+      value,
+      boundary: { kind: "dequantize", axis: rep.grid.axis, scales, zeroPoints: scales.map(() => 0) },
+    };
+  }
+  const op = ctx.definition(port.value);
+  const r =
+    rep.kind === "linear" && op ? materialize({ ...ctx, report: () => {} }, op, rep, port.value) : undefined;
+  if (r === undefined || r.terms.length !== 1 || r.terms[0]!.scale.some((s) => sign(s) === 0)) {
+    ctx.report(floatOutput(ctx, port.name, port.value));
+    return undefined;
+  }
+  return { ...port, value: r.terms[0]!.value, boundary: { kind: "dequantize", ...boundaryOf(r) } };
+}
+
+export const integerize = definePass({
+  name: "integerize",
+  summary: "Turn quantized float arithmetic into exact integer arithmetic; scales move into qc.requant.",
+  ensures: ["no-float"],
+  options: {},
+  run: (module: Module, ctx) => integerizeModule(module, (ctx?.options ?? {}) as IntegerizeOptions),
+});
+
+export function integerizeModule(module: Module, options: IntegerizeOptions = {}) {
+  const done = module.funcs.map((f) => integerizeFunc(f, options));
+  const diagnostics = done.flatMap((d) => d.diagnostics);
+  return diagnostics.some((d) => d.severity === "error")
+    ? fail(...diagnostics)
+    : ok<Module>({ funcs: done.map((d) => d.func) }, diagnostics);
+}

@@ -1,0 +1,482 @@
+/** Convolution, matmul, sums and means: exact integer accumulators with an exact affine reading. */
+
+import {
+  accumulatorTooWide,
+  notUniform,
+  noWeightQuantizer,
+  paddingOffGrid,
+} from "../../ir/messages-quant.ts";
+import type { Op, Value } from "../../ir/module.ts";
+import { attr } from "../../ir/op.ts";
+import { add, div, mul, type Rational, rational, sign, ZERO } from "../../ir/rational.ts";
+import { I32, intMax, intMin, intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
+import { type Context, poison } from "./context.ts";
+import { materialize } from "./materialize.ts";
+import { intElem, intervalOf, productSums } from "./ranges.ts";
+import {
+  at,
+  type Constant,
+  collapse,
+  type Linear,
+  type PerChannel,
+  perTensor,
+  type Rep,
+  zeroPoint,
+} from "./rep.ts";
+
+/** A linear operand with one term, one scale, no pending clamp; reports and returns undefined otherwise. */
+export function single(ctx: Context, op: Op, rep: Rep, operand: Value): Linear | undefined {
+  const r = materialize(ctx, op, rep, operand);
+  if (r === undefined) return undefined;
+  if (r.terms.length === 1 && perTensor(r) && sign(r.terms[0]!.scale[0]!) !== 0) return r;
+  ctx.report(notUniform(ctx, op, operand));
+  return undefined;
+}
+
+const accumulator = (
+  ctx: Context,
+  op: Op,
+  shape: readonly number[],
+  min: number,
+  max: number,
+): TensorType | undefined => {
+  const t = intTypeFor(Math.min(min, -1), max);
+  if (t === undefined) ctx.report(accumulatorTooWide(op, min, max));
+  return t && tensor(shape, t);
+};
+
+const linear = (
+  op: Op,
+  value: Value,
+  scale: PerChannel,
+  offset: PerChannel,
+  axis: number,
+  shape = value.type.shape,
+): Linear => ({
+  kind: "linear",
+  shape,
+  terms: [{ value, scale: collapse(scale) }],
+  offset: collapse(offset),
+  axis,
+  ...(op.loc ? { loc: op.loc } : {}),
+});
+
+/** Integer constant op holding `data`, at the narrowest width that holds it. */
+export function integerConst(ctx: Context, data: Int32Array, shape: readonly number[], hint: string): Value {
+  let lo = 0;
+  let hi = 0;
+  for (const x of data) {
+    if (x < lo) lo = x;
+    if (x > hi) hi = x;
+  }
+  const elem = intTypeFor(Math.min(lo, -1), hi) ?? I32;
+  return ctx.emit(
+    "const",
+    [],
+    { value: { kind: "dense", elem, shape, data } },
+    { type: tensor(shape, elem), hint },
+  );
+}
+
+/** NCHW… → N…C, inserting H = 1 for one spatial dimension. */
+function toNhwc(ctx: Context, v: Value): Value {
+  const rank = v.type.shape.length;
+  const perm = [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2), 1];
+  const t = ctx.emit("layout.transpose", [v], { perm });
+  if (rank === 4) return t;
+  const [n, w, c] = t.type.shape as [number, number, number];
+  return ctx.emit("layout.reshape", [t], { shape: [n, 1, w, c] });
+}
+
+function fromNhwc(ctx: Context, v: Value, spatialRank: number): Value {
+  const [n, h, w, c] = v.type.shape as [number, number, number, number];
+  if (spatialRank === 2) return ctx.emit("layout.transpose", [v], { perm: [0, 3, 1, 2] });
+  const r = ctx.emit("layout.reshape", [v], { shape: [n, h * w, c] });
+  return ctx.emit("layout.transpose", [r], { perm: [0, 2, 1] });
+}
+
+/** [begin…, end…] → [top, left, bottom, right]; a 1-D list gets H = 0. */
+const pads4 = (p: readonly number[]): [number, number, number, number] =>
+  p.length === 4 ? [p[0]!, p[1]!, p[2]!, p[3]!] : [0, p[0]!, 0, p[1]!];
+const pair = (p: readonly number[], one: number): [number, number] =>
+  p.length === 2 ? [p[0]!, p[1]!] : [one, p[0]!];
+
+/** OI(HW) weight integers → O,KH,KW,I. */
+function weightsOhwi(
+  q: Int32Array,
+  shape: readonly number[],
+): { data: Int32Array; shape: [number, number, number, number] } {
+  const [o, i, ...k] = shape as [number, number, ...number[]];
+  const [kh, kw] = k.length === 2 ? [k[0]!, k[1]!] : [1, k[0]!];
+  const data = new Int32Array(q.length);
+  for (let a = 0; a < o; a++)
+    for (let b = 0; b < i; b++)
+      for (let y = 0; y < kh; y++)
+        for (let x = 0; x < kw; x++)
+          data[((a * kh + y) * kw + x) * i + b] = q[((a * i + b) * kh + y) * kw + x]!;
+  return { data, shape: [o, kh, kw, i] };
+}
+
+const rowSum = (data: Int32Array, row: number, k: number): number => {
+  let s = 0;
+  for (let i = 0; i < k; i++) s += data[row * k + i]!;
+  return s;
+};
+
+/** acc = conv(t, w); real = S_x·S_w[o]·acc + B_x·S_w[o]·Σw[o] for x = S_x·t + B_x (B_x = −S_x·z on padded taps). */
+export function liftConv(ctx: Context, op: Op): Rep {
+  const [xv, wv] = op.operands as [Value, Value];
+  const shape = op.results[0]!.type.shape;
+  const w = ctx.rep(wv);
+  const x = single(ctx, op, ctx.rep(xv), xv);
+  if (w.kind === "poison" || x === undefined) return poison(shape);
+  const grid = weightGrid(ctx, op, w, wv, 0);
+  if (grid === undefined) return poison(shape);
+  const term = x.terms[0]!.value;
+  const pads = attr<readonly number[]>(op, "pads");
+  const z = zeroPoint(x);
+  const padded = pads.some((p) => p !== 0);
+  const range = intervalOf(term);
+  if (padded && (z === undefined || z < range.min || z > range.max)) {
+    ctx.report(paddingOffGrid(op, xv.name));
+    return poison(shape);
+  }
+  const packed = weightsOhwi(grid.q, wv.type.shape);
+  const [o, kh, kw, i] = packed.shape;
+  const k = kh * kw * i;
+  const spatialRank = xv.type.shape.length - 2;
+  const nhwcShape =
+    spatialRank === 2 ? [shape[0]!, shape[2]!, shape[3]!, shape[1]!] : [shape[0]!, 1, shape[2]!, shape[1]!];
+  const sums = productSums(packed.data, o, k, range);
+  const type = accumulator(ctx, op, nhwcShape, sums.min, sums.max);
+  if (type === undefined) return poison(shape);
+  const acc = ctx.emit(
+    "qc.conv",
+    [toNhwc(ctx, term), integerConst(ctx, packed.data, packed.shape, wv.name)],
+    {
+      strides: pair(attr(op, "strides"), 1),
+      pads: pads4(pads),
+      dilations: pair(attr(op, "dilations"), 1),
+      groups: attr(op, "groups"),
+      pad_value: padded ? z! : 0,
+    },
+    { type, hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) },
+  );
+  const [sx, bx] = [x.terms[0]!.scale[0]!, x.offset[0]!];
+  const scale = grid.scale.map((s) => mul(sx, s));
+  const offset = Array.from({ length: o }, (_, c) =>
+    mul(mul(bx, at(grid.scale, c)), rational(BigInt(rowSum(packed.data, c, k)))),
+  );
+  return linear(op, fromNhwc(ctx, acc, spatialRank), scale, offset, shape.length - 1, shape);
+}
+
+/** Integers minus zero point and scales along `axis` of a constant weight; reports float weights. */
+function weightGrid(
+  ctx: Context,
+  op: Op,
+  w: Rep,
+  wv: Value,
+  axis: number,
+): { q: Int32Array; scale: PerChannel } | undefined {
+  const grid = w.kind === "constant" ? (w as Constant).grid : undefined;
+  if (grid === undefined || (grid.scale.length > 1 && grid.axis !== axis)) {
+    ctx.report(noWeightQuantizer(ctx, op, wv, grid !== undefined));
+    return undefined;
+  }
+  return grid;
+}
+
+/** The integers of an operand of an activation matmul, its scale and zero point. */
+function matmulOperand(
+  ctx: Context,
+  op: Op,
+  v: Value,
+): { value: Value; scale: Rational; zero: number } | undefined {
+  const rep = ctx.rep(v);
+  if (rep.kind === "constant" && rep.grid && rep.grid.scale.length === 1)
+    return { value: integerConst(ctx, rep.grid.q, rep.shape, v.name), scale: rep.grid.scale[0]!, zero: 0 };
+  const r = single(ctx, op, rep, v);
+  if (r === undefined) return undefined;
+  const zero = zeroPoint(r);
+  if (zero === undefined) {
+    ctx.report(notUniform(ctx, op, v));
+    return undefined;
+  }
+  return { value: r.terms[0]!.value, scale: r.terms[0]!.scale[0]!, zero };
+}
+
+/** A·B. With constant B: raw accumulator, A's offset goes to the affine part; otherwise both zero points are expanded. */
+export function liftMatmul(ctx: Context, op: Op): Rep {
+  const [av, bv] = op.operands as [Value, Value];
+  const shape = op.results[0]!.type.shape;
+  const b = ctx.rep(bv);
+  const k = av.type.shape.at(-1)!;
+  const options = { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) };
+  if (ctx.rep(av).kind === "poison" || b.kind === "poison") return poison(shape);
+  if (b.kind === "constant" && bv.type.shape.length === 2) {
+    const a = single(ctx, op, ctx.rep(av), av);
+    const grid = a && weightGrid(ctx, op, b, bv, 1);
+    if (a === undefined || grid === undefined) return poison(shape);
+    const n = bv.type.shape[1]!;
+    const columns = new Int32Array(n * k);
+    for (let i = 0; i < k; i++) for (let j = 0; j < n; j++) columns[j * k + i] = grid.q[i * n + j]!;
+    const sums = productSums(columns, n, k, intervalOf(a.terms[0]!.value));
+    const type = accumulator(ctx, op, shape, sums.min, sums.max);
+    if (type === undefined) return poison(shape);
+    const weights = integerConst(ctx, grid.q, bv.type.shape, bv.name);
+    const acc = ctx.emit(
+      "qc.matmul",
+      [a.terms[0]!.value, weights],
+      { a_zero: 0, b_zero: 0 },
+      { ...options, type },
+    );
+    const offset = Array.from({ length: n }, (_, c) =>
+      mul(mul(a.offset[0]!, at(grid.scale, c)), rational(BigInt(rowSum(columns, c, k)))),
+    );
+    return linear(
+      op,
+      acc,
+      grid.scale.map((s) => mul(a.terms[0]!.scale[0]!, s)),
+      offset,
+      1,
+    );
+  }
+  const a = matmulOperand(ctx, op, av);
+  const bb = matmulOperand(ctx, op, bv);
+  if (a === undefined || bb === undefined) return poison(shape);
+  const reach = (v: Value, zero: number) =>
+    Math.max(Math.abs(intMin(intElem(v)) - zero), Math.abs(intMax(intElem(v)) - zero));
+  const bound = k * reach(a.value, a.zero) * reach(bb.value, bb.zero);
+  const type = accumulator(ctx, op, shape, -bound, bound);
+  if (type === undefined) return poison(shape);
+  const acc = ctx.emit(
+    "qc.matmul",
+    [a.value, bb.value],
+    { a_zero: a.zero, b_zero: bb.zero },
+    { ...options, type },
+  );
+  return linear(op, acc, [mul(a.scale, bb.scale)], [ZERO], 1);
+}
+
+/** Mean or sum over axes: integer sum, exact factor. */
+export function liftReduce(ctx: Context, op: Op, mean: boolean): Rep {
+  const [xv] = op.operands as [Value];
+  const shape = op.results[0]!.type.shape;
+  const x = materialize(ctx, op, ctx.rep(xv), xv);
+  if (x === undefined) return poison(shape);
+  const rank = x.shape.length;
+  const axes = attr<readonly number[]>(op, "axes").map((a) => (a < 0 ? a + rank : a));
+  const keepdims = attr<boolean>(op, "keepdims");
+  const count = axes.reduce((n, a) => n * x.shape[a]!, 1);
+  const channel = rank - x.axis;
+  if (!perTensor(x) && axes.includes(channel)) {
+    ctx.report(notUniform(ctx, op, xv));
+    return poison(shape);
+  }
+  const factor = mean ? rational(1n, BigInt(count)) : rational(1n);
+  const terms: Linear["terms"][number][] = [];
+  for (const t of x.terms) {
+    const wide = broadcast(ctx, t.value, x.shape);
+    const range = intervalOf(wide);
+    const type = accumulator(ctx, op, shape, range.min * count, range.max * count);
+    if (type === undefined) return poison(shape);
+    const sum = ctx.emit(
+      "qc.reduce_sum",
+      [wide],
+      { axes, keepdims },
+      { type, hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) },
+    );
+    terms.push({ value: sum, scale: t.scale.map((s) => mul(s, factor)) });
+  }
+  const dropped = keepdims ? 0 : axes.filter((a) => a > channel).length;
+  return {
+    kind: "linear",
+    shape,
+    terms,
+    offset: x.offset.map((b) => (mean ? b : mul(b, rational(BigInt(count))))),
+    axis: perTensor(x) ? 1 : x.axis - dropped,
+    ...(op.loc ? { loc: op.loc } : {}),
+  };
+}
+
+export function broadcast(ctx: Context, v: Value, shape: readonly number[]): Value {
+  const same = v.type.shape.length === shape.length && v.type.shape.every((d, i) => d === shape[i]);
+  return same ? v : ctx.emit("layout.expand", [v], { shape });
+}
+
+/** Average over windows: padded taps read the zero point; where the divisor varies, each sum is weighted by lcm / count. */
+export function liftAveragePool(ctx: Context, op: Op): Rep {
+  const [xv] = op.operands as [Value];
+  const shape = op.results[0]!.type.shape;
+  const x = single(ctx, op, ctx.rep(xv), xv);
+  if (x === undefined) return poison(shape);
+  const spatialRank = xv.type.shape.length - 2;
+  const kernel = pair(attr(op, "kernel"), 1);
+  const strides = pair(attr(op, "strides"), 1);
+  const [top, left, bottom, right] = pads4(attr(op, "pads"));
+  const nhwc = toNhwc(ctx, x.terms[0]!.value);
+  const [n, h, w, c] = nhwc.type.shape as [number, number, number, number];
+  const [oh, ow] = spatialRank === 2 ? [shape[2]!, shape[3]!] : [1, shape[2]!];
+  // ceil_mode windows may overrun the declared end padding: extend it so that the floor formula gives oh × ow.
+  const extra = (out: number, stride: number, k: number, size: number) =>
+    Math.max(0, (out - 1) * stride + k - size);
+  const pads = [
+    top,
+    left,
+    bottom + extra(oh, strides[0], kernel[0], h + top + bottom),
+    right + extra(ow, strides[1], kernel[1], w + left + right),
+  ];
+  const include = attr<boolean>(op, "count_include_pad");
+  const z = zeroPoint(x);
+  const range = intervalOf(x.terms[0]!.value);
+  const padded = pads.some((p) => p > 0);
+  if (padded && (z === undefined || z < range.min || z > range.max)) {
+    ctx.report(paddingOffGrid(op, xv.name));
+    return poison(shape);
+  }
+  const taps = kernel[0] * kernel[1];
+  const counts = windowCounts(include, [h, w], [oh, ow], kernel, strides, [top, left, bottom, right]);
+  const sumType = accumulator(ctx, op, [n, oh, ow, c], range.min * taps, range.max * taps);
+  if (sumType === undefined) return poison(shape);
+  const loc = op.loc ? { loc: op.loc } : {};
+  const sum = ctx.emit(
+    "qc.sum_pool",
+    [nhwc],
+    { kernel, strides, pads, pad_value: padded ? z! : 0 },
+    { type: sumType, hint: op.results[0]!.name, ...loc },
+  );
+  const s = x.terms[0]!.scale[0]!;
+  const distinct = new Set(counts);
+  if (distinct.size === 1) {
+    const count = rational(BigInt(counts[0]!));
+    // Σ over taps of (S·t + B) with B = −S·z on padded taps: S·Σt + taps·B.
+    const offset = mul(x.offset[0]!, rational(BigInt(taps)));
+    return linear(op, fromNhwc(ctx, sum, spatialRank), [div(s, count)], [div(offset, count)], 1, shape);
+  }
+  const lcm = [...distinct].reduce((a, b) => (a * b) / gcd(a, b), 1);
+  const factors = integerConst(
+    ctx,
+    Int32Array.from(counts, (k) => lcm / k),
+    [1, oh, ow, 1],
+    "weights",
+  );
+  const zero = taps * z!;
+  const bound =
+    Math.max(Math.abs(range.min * taps - zero), Math.abs(range.max * taps - zero)) *
+    Math.max(...counts.map((k) => lcm / k));
+  const type = accumulator(ctx, op, [n, oh, ow, c], -bound, bound);
+  if (type === undefined) return poison(shape);
+  const weighted = ctx.emit("qc.mul", [sum, factors], { a_zero: zero, b_zero: 0 }, { type, ...loc });
+  return linear(op, fromNhwc(ctx, weighted, spatialRank), [div(s, rational(BigInt(lcm)))], [ZERO], 1, shape);
+}
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/** Divisor of each output position: taps inside the (padded, if `include`) input; overrun by ceil_mode never counts. */
+function windowCounts(
+  include: boolean,
+  [h, w]: readonly [number, number],
+  [oh, ow]: readonly [number, number],
+  [kh, kw]: readonly [number, number],
+  [sh, sw]: readonly [number, number],
+  [top, left, bottom, right]: readonly [number, number, number, number],
+): number[] {
+  const span = (start: number, k: number, lo: number, hi: number) =>
+    Math.min(start + k, hi) - Math.max(start, lo);
+  const counts: number[] = [];
+  for (let y = 0; y < oh; y++)
+    for (let x = 0; x < ow; x++) {
+      const rows = include ? span(y * sh - top, kh, -top, h + bottom) : span(y * sh - top, kh, 0, h);
+      const cols = include ? span(x * sw - left, kw, -left, w + right) : span(x * sw - left, kw, 0, w);
+      counts.push(rows * cols);
+    }
+  return counts;
+}
+
+/** Max pooling commutes with increasing affine maps and clamps: it runs on the integers. */
+export function liftMaxPool(ctx: Context, op: Op): Rep {
+  const [xv] = op.operands as [Value];
+  const shape = op.results[0]!.type.shape;
+  const rep = ctx.rep(xv);
+  if (rep.kind === "poison") return rep;
+  const x = rep.kind === "linear" ? rep : materialize(ctx, op, rep, xv);
+  if (x === undefined) return poison(shape);
+  if (x.terms.length !== 1 || x.terms[0]!.scale.some((s) => sign(s) <= 0)) {
+    ctx.report(notUniform(ctx, op, xv));
+    return poison(shape);
+  }
+  const spatialRank = xv.type.shape.length - 2;
+  const nhwc = toNhwc(ctx, x.terms[0]!.value);
+  const [, h, w] = nhwc.type.shape as [number, number, number, number];
+  const kernel = pair(attr(op, "kernel"), 1);
+  const strides = pair(attr(op, "strides"), 1);
+  const dilations = pair(attr(op, "dilations"), 1);
+  const [top, left, bottom, right] = pads4(attr(op, "pads"));
+  const [oh, ow] = spatialRank === 2 ? [shape[2]!, shape[3]!] : [1, shape[2]!];
+  const need = (out: number, s: number, k: number, d: number, size: number) =>
+    Math.max(0, (out - 1) * s + (k - 1) * d + 1 - size);
+  const pads = [
+    top,
+    left,
+    bottom + need(oh, strides[0], kernel[0], dilations[0], h + top + bottom),
+    right + need(ow, strides[1], kernel[1], dilations[1], w + left + right),
+  ];
+  const pooled = ctx.emit(
+    "qc.max_pool",
+    [nhwc],
+    { kernel, strides, pads, dilations },
+    { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) },
+  );
+  return { ...x, shape, terms: [{ value: fromNhwc(ctx, pooled, spatialRank), scale: x.terms[0]!.scale }] };
+}
+
+/** Σ terms + Σ offsets; terms over the same integers merge. */
+export function liftAdd(ctx: Context, op: Op, a: Linear, b: Linear): Rep {
+  const shape = op.results[0]!.type.shape;
+  if (!perTensor(a) && !perTensor(b) && a.axis !== b.axis) {
+    ctx.report(notUniform(ctx, op, op.operands[0]!));
+    return poison(shape);
+  }
+  const axis = perTensor(a) ? b.axis : a.axis;
+  const terms = [...a.terms];
+  for (const t of b.terms) {
+    const i = terms.findIndex((u) => u.value === t.value);
+    if (i < 0) terms.push(t);
+    else terms[i] = { value: t.value, scale: collapse(zipAdd(terms[i]!.scale, t.scale)) };
+  }
+  return {
+    kind: "linear",
+    shape,
+    terms,
+    offset: collapse(zipAdd(a.offset, b.offset)),
+    axis,
+    ...(op.loc ? { loc: op.loc } : {}),
+  };
+}
+
+const zipAdd = (a: PerChannel, b: PerChannel): PerChannel =>
+  Array.from({ length: Math.max(a.length, b.length) }, (_, c) => add(at(a, c), at(b, c)));
+
+/** (S_a·t_a + B_a)·(S_b·t_b + B_b) with integer zero points: one product accumulator. */
+export function liftProduct(ctx: Context, op: Op, a: Linear, b: Linear): Rep {
+  const shape = op.results[0]!.type.shape;
+  const [za, zb] = [zeroPoint(a), zeroPoint(b)];
+  if (za === undefined || zb === undefined) {
+    ctx.report(notUniform(ctx, op, op.operands[za === undefined ? 0 : 1]!));
+    return poison(shape);
+  }
+  const [ta, tb] = [a.terms[0]!, b.terms[0]!];
+  const corners = [intervalOf(ta.value), intervalOf(tb.value)] as const;
+  const products = [corners[0].min - za, corners[0].max - za].flatMap((x) =>
+    [corners[1].min - zb, corners[1].max - zb].map((y) => x * y),
+  );
+  const type = accumulator(ctx, op, shape, Math.min(...products), Math.max(...products));
+  if (type === undefined) return poison(shape);
+  const product = ctx.emit(
+    "qc.mul",
+    [ta.value, tb.value],
+    { a_zero: za, b_zero: zb },
+    { type, hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) },
+  );
+  return linear(op, product, [mul(ta.scale[0]!, tb.scale[0]!)], [ZERO], 1, shape);
+}

@@ -1,0 +1,279 @@
+/** Quantizers: each becomes one exact integer map of what its input is made of. */
+import {
+  inputQuantizerForm,
+  noQuantizer,
+  tableUndecided,
+  zeroPointPerChannel,
+} from "../../ir/messages-quant.ts";
+import type { Attr, Op, Value } from "../../ir/module.ts";
+import { attr } from "../../ir/op.ts";
+import { add, div, fromNumber, mul, type Rational, rational, round, toNumber } from "../../ir/rational.ts";
+import type { Rounding } from "../../ir/rescale/types.ts";
+import { type IntType, intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
+import { type Context, poison } from "./context.ts";
+import { intervalOf } from "./ranges.ts";
+import { evaluateReal } from "./real.ts";
+import { at, type Input, type Linear, type Mapped, type Rep, type Softmax } from "./rep.ts";
+import { EXP_BITS, expTable } from "./softmax.ts";
+
+interface Quantizer {
+  readonly type: QuantType;
+  readonly rounding: Rounding;
+  readonly order: "round_then_shift" | "shift_then_round";
+}
+
+/** Integer type of a quantizer's result: as narrow as its range. */
+export const storageOf = (q: QuantType): IntType => intTypeFor(q.lo, q.hi) ?? q.storage;
+
+export function liftQuantize(ctx: Context, op: Op): Rep {
+  const result = op.results[0]!;
+  const q: Quantizer = {
+    type: result.type.elem as QuantType,
+    rounding: attr<string>(op, "rounding") as Rounding,
+    order: attr<string>(op, "order") as Quantizer["order"],
+  };
+  return quantizeRep(ctx, op, q, ctx.rep(op.operands[0]!), result);
+}
+
+function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value): Rep {
+  const shape = rep.shape;
+  const done = (value: Value): Rep => ({ kind: "integer", shape, value });
+  switch (rep.kind) {
+    case "poison":
+      return rep;
+    case "linear":
+      return requant(ctx, op, q, rep, result, done);
+    case "mapped":
+      return table(ctx, op, q, rep, result, done);
+    case "softmax":
+      return softmax(ctx, op, q, rep, result, done);
+    case "joined": {
+      const parts = rep.parts.map((p) => quantizeRep(ctx, op, q, p, result));
+      const values = parts.flatMap((p) => (p.kind === "integer" ? [p.value] : []));
+      if (values.length < parts.length) return poison(shape);
+      return done(
+        ctx.emit(
+          "layout.concat",
+          values,
+          { axis: rep.axis },
+          { hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
+        ),
+      );
+    }
+    case "input":
+      return quantizeInput(ctx, op, q, rep, result, done);
+    default:
+      ctx.report(noQuantizer(ctx, op, op.operands[0]!, undefined));
+      return poison(shape);
+  }
+}
+
+const scaleList = (q: QuantType): readonly number[] =>
+  q.scheme.kind === "tensor" ? [q.scheme.scale] : q.scheme.scales;
+
+/** The one zero point of a quantizer; reports zero points that differ between channels. */
+function zeroOf(ctx: Context, op: Op, q: QuantType): number | undefined {
+  if (q.scheme.kind === "tensor") return q.scheme.zeroPoint;
+  const [z, ...rest] = q.scheme.zeroPoints;
+  if (z !== undefined && rest.every((x) => x === z)) return z;
+  ctx.report(zeroPointPerChannel(op));
+  return undefined;
+}
+
+/** q(x) of one real number, exactly. */
+export function quantizeExact(x: Rational, scale: Rational, zero: Rational, q: Quantizer): number {
+  const v = div(x, scale);
+  const r =
+    q.order === "round_then_shift"
+      ? add(rational(round(v, q.rounding)), zero)
+      : rational(round(add(v, zero), q.rounding));
+  const n = Number(r.num / r.den);
+  return Math.min(q.type.hi, Math.max(q.type.lo, n));
+}
+
+function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, done: (v: Value) => Rep): Rep {
+  const zero = zeroOf(ctx, op, q.type);
+  if (zero === undefined) return poison(r.shape);
+  const steps = scaleList(q.type).map(fromNumber);
+  const axisOfSteps = q.type.scheme.kind === "axis" ? r.shape.length - q.type.scheme.axis : 1;
+  const varies = r.offset.length > 1 || r.terms.some((t) => t.scale.length > 1);
+  if (steps.length > 1 && varies && axisOfSteps !== r.axis) {
+    ctx.report(zeroPointPerChannel(op));
+    return poison(r.shape);
+  }
+  const axis = steps.length > 1 ? axisOfSteps : r.axis;
+  const divided = (list: readonly Rational[]): Rational[] =>
+    Array.from({ length: Math.max(list.length, steps.length) }, (_, c) => div(at(list, c), at(steps, c)));
+  // Q is monotone: clamping to [L, H] before it is clamping to [Q(L), Q(H)] after it. Per-channel steps keep the real clamp only
+  // if it is the same integer for every channel.
+  const zeroRational = fromNumber(zero);
+  const bounds = (x: Rational | undefined, fallback: number): number | undefined => {
+    if (x === undefined) return fallback;
+    const all = steps.map((s) => quantizeExact(x, s, zeroRational, q));
+    return all.every((v) => v === all[0]) ? all[0] : undefined;
+  };
+  const lo = bounds(r.lo, q.type.lo);
+  const hi = bounds(r.hi, q.type.hi);
+  if (lo === undefined || hi === undefined) {
+    ctx.report(zeroPointPerChannel(op));
+    return poison(r.shape);
+  }
+  const elem = intTypeFor(lo, Math.max(lo, hi)) ?? q.type.storage;
+  const value = ctx.emit(
+    "qc.requant",
+    r.terms.map((t) => t.value),
+    {
+      axis: r.shape.length - axis,
+      scales: r.terms.map((t) => divided(t.scale)),
+      offset: divided(r.offset),
+      zero_point: zeroRational,
+      lo,
+      hi,
+      rounding: q.rounding,
+      order: q.order,
+    },
+    { type: tensor(r.shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
+  );
+  return done(value);
+}
+
+/** A curve over a small integer tensor: one table entry per input value, each decided rigorously. */
+function table(ctx: Context, op: Op, q: Quantizer, m: Mapped, result: Value, done: (v: Value) => Rep): Rep {
+  const zero = zeroOf(ctx, op, q.type);
+  const steps = scaleList(q.type);
+  if (zero === undefined || steps.length > 1) {
+    if (zero !== undefined) ctx.report(zeroPointPerChannel(op));
+    return poison(m.shape);
+  }
+  const { min, max } = intervalOf(m.input);
+  const data = new Int32Array(max - min + 1);
+  const scale = fromNumber(steps[0]!);
+  const z = fromNumber(zero);
+  for (let t = min; t <= max; t++) {
+    const y = evaluateReal(m.expr, t);
+    if (y.kind === "exact") {
+      data[t - min] = quantizeExact(y.value, scale, z, q);
+      continue;
+    }
+    if (Number.isNaN(y.near)) {
+      data[t - min] = q.type.lo;
+      continue;
+    }
+    if (!Number.isFinite(y.near)) {
+      data[t - min] = y.near > 0 ? q.type.hi : q.type.lo;
+      continue;
+    }
+    const ends = [y.near - y.error, y.near + y.error].map((x) => quantizeExact(fromNumber(x), scale, z, q));
+    if (ends[0] !== ends[1]) {
+      ctx.report(tableUndecided(op, t, y.near));
+      return poison(m.shape);
+    }
+    data[t - min] = ends[0]!;
+  }
+  const elem = storageOf(q.type);
+  const value = ctx.emit(
+    "qc.table",
+    [m.input],
+    { table: { kind: "dense", elem, shape: [data.length], data } satisfies Attr, min },
+    { type: tensor(m.shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
+  );
+  return done(value);
+}
+
+function softmax(
+  ctx: Context,
+  op: Op,
+  q: Quantizer,
+  s: Softmax,
+  result: Value,
+  done: (v: Value) => Rep,
+): Rep {
+  const zero = zeroOf(ctx, op, q.type);
+  const steps = scaleList(q.type);
+  if (zero === undefined || steps.length > 1 || !Number.isInteger(zero)) {
+    ctx.report(zeroPointPerChannel(op));
+    return poison(s.shape);
+  }
+  const { min, max } = intervalOf(s.input);
+  const exp = expTable(s.scale, max - min + 1);
+  const inverse = div(rational(1n), fromNumber(steps[0]!));
+  const n = s.shape[s.axis]!;
+  const elem = storageOf(q.type);
+  const value = ctx.emit(
+    "qc.softmax",
+    [s.input],
+    {
+      axis: s.axis,
+      exp: {
+        kind: "dense",
+        elem: { kind: "int", signed: true, bits: EXP_BITS + 2 },
+        shape: [exp.length],
+        data: exp,
+      } satisfies Attr,
+      p: inverse.num,
+      q: inverse.den,
+      zero_point: zero,
+      lo: q.type.lo,
+      hi: q.type.hi,
+      error: toNumber(mul(rational(BigInt(n + 1), 1n << BigInt(EXP_BITS + 1)), inverse)),
+    },
+    { type: tensor(s.shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
+  );
+  return done(value);
+}
+
+/** A float graph input under a quantizer: an integer param, and the movement in between replayed on it. */
+function quantizeInput(
+  ctx: Context,
+  op: Op,
+  q: Quantizer,
+  rep: Input,
+  result: Value,
+  done: (v: Value) => Rep,
+): Rep {
+  const zero = zeroOf(ctx, op, q.type);
+  const steps = scaleList(q.type);
+  if (
+    zero === undefined ||
+    steps.length > 1 ||
+    q.rounding !== "half_even" ||
+    q.order !== "round_then_shift" ||
+    !Number.isInteger(zero)
+  ) {
+    ctx.report(inputQuantizerForm(op, rep.port.name));
+    return poison(rep.shape);
+  }
+  const elem = storageOf(q.type);
+  const boundary = {
+    kind: "quantize",
+    scale: steps[0]!,
+    zeroPoint: zero,
+    lo: q.type.lo,
+    hi: q.type.hi,
+  } as const;
+  let value: Value = {
+    name: rep.moves.length === 0 ? result.name : rep.port.name,
+    type: tensor(rep.port.value.type.shape, elem),
+  };
+  ctx.param({ value, name: rep.port.name, dtype: rep.port.dtype, boundary });
+  for (const move of rep.moves) {
+    // Padding constants are real numbers; on the grid they are quantized as ONNX does it, in float32.
+    const attrs =
+      move.name === "layout.pad"
+        ? { ...move.attrs, value: quantizeFloat32(attr<number>(move, "value"), boundary) }
+        : move.attrs;
+    value = ctx.emit(move.name, [value], attrs, {
+      hint: result.name,
+      ...(move.loc ? { loc: move.loc } : {}),
+    });
+  }
+  return done(value);
+}
+
+/** clamp(rne(fround(x / scale)) + zeroPoint), ONNX QuantizeLinear on a float32. */
+function quantizeFloat32(x: number, b: { scale: number; zeroPoint: number; lo: number; hi: number }): number {
+  const v = Math.fround(Math.fround(x) / b.scale);
+  if (Number.isNaN(v)) return b.lo;
+  if (!Number.isFinite(v)) return v > 0 ? b.hi : b.lo;
+  return Math.min(b.hi, Math.max(b.lo, Number(round(fromNumber(v), "half_even")) + b.zeroPoint));
+}

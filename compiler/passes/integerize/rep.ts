@@ -1,0 +1,207 @@
+/**
+ * What `integerize` knows about a real tensor of the imported graph: how its exact values are built from integers.
+ * Float ops map representations to representations; only a quantizer, or an op that must see integers, emits code.
+ */
+import type { Loc } from "../../ir/diagnostics.ts";
+import type { Op, Port, Value } from "../../ir/module.ts";
+import { add, cmp, div, eq, isInteger, mul, neg, type Rational, sign, ZERO } from "../../ir/rational.ts";
+
+/** One rational for the whole tensor, or one per index of the representation's axis. */
+export type PerChannel = readonly Rational[];
+
+export interface Term {
+  /** Integer tensor, broadcastable to the representation's shape. */
+  readonly value: Value;
+  readonly scale: PerChannel;
+}
+
+/** min(max(Σ_i scale_i·t_i + offset, lo), hi), exactly. */
+export interface Linear {
+  readonly kind: "linear";
+  readonly shape: readonly number[];
+  readonly terms: readonly Term[];
+  readonly offset: PerChannel;
+  /** Axis along which `scale` and `offset` vary, counted from the END of the shape (1 = last). */
+  readonly axis: number;
+  /** Absent: unbounded. */
+  readonly lo?: Rational;
+  readonly hi?: Rational;
+  readonly loc?: Loc;
+}
+
+/** A real constant; exact. */
+export interface Constant {
+  readonly kind: "constant";
+  readonly shape: readonly number[];
+  /** Row-major integers q and the grid (q − zero[c])·scale[c] they stand for; a float constant has `scale` [1] and `reals`. */
+  readonly at: (index: number) => Rational;
+  /** Present for quantized constants: the integers minus their zero points. */
+  readonly grid?: { readonly q: Int32Array; readonly scale: PerChannel; readonly axis: number };
+  readonly loc?: Loc;
+}
+
+/** A real function of one small integer tensor, element by element. */
+export interface Mapped {
+  readonly kind: "mapped";
+  readonly shape: readonly number[];
+  readonly input: Value;
+  readonly expr: RealExpr;
+  readonly loc?: Loc;
+}
+
+/** Softmax along `axis` of scale·t. */
+export interface Softmax {
+  readonly kind: "softmax";
+  readonly shape: readonly number[];
+  readonly input: Value;
+  readonly scale: Rational;
+  readonly axis: number;
+  readonly loc?: Loc;
+}
+
+/** Parts side by side along `axis`, each with its own representation. */
+export interface Joined {
+  readonly kind: "joined";
+  readonly shape: readonly number[];
+  readonly parts: readonly Rep[];
+  readonly axis: number;
+  readonly loc?: Loc;
+}
+
+/** A float graph input before its quantizer, and the data movement in between, to be replayed on integers. */
+export interface Input {
+  readonly kind: "input";
+  readonly shape: readonly number[];
+  readonly port: Port;
+  readonly moves: readonly Op[];
+  readonly loc?: Loc;
+}
+
+/** An integer tensor: the result of a quantizer, or an integer constant. */
+export interface Integer {
+  readonly kind: "integer";
+  readonly shape: readonly number[];
+  readonly value: Value;
+}
+
+/** Reported already; silences what depends on it. */
+export interface Poison {
+  readonly kind: "poison";
+  readonly shape: readonly number[];
+}
+
+export type Rep = Linear | Constant | Mapped | Softmax | Joined | Input | Integer | Poison;
+
+/** Expression over the reals: `x` is the integer input itself. `op` names a row of the float op table. */
+export type RealExpr =
+  | { readonly k: "x" }
+  | { readonly k: "const"; readonly value: Rational }
+  | {
+      readonly k: "op";
+      readonly op: string;
+      readonly args: readonly RealExpr[];
+      readonly attrs: Op["attrs"];
+    };
+
+export const at = (list: PerChannel, c: number): Rational => (list.length === 1 ? list[0]! : list[c]!);
+export const uniform = (list: PerChannel): boolean => list.every((r) => eq(r, list[0]!));
+export const collapse = (list: PerChannel): PerChannel =>
+  list.length > 1 && uniform(list) ? [list[0]!] : list;
+
+/** Channel-wise combination of two lists. */
+export function zip(a: PerChannel, b: PerChannel, f: (x: Rational, y: Rational) => Rational): PerChannel {
+  const n = Math.max(a.length, b.length);
+  return Array.from({ length: n }, (_, c) => f(at(a, c), at(b, c)));
+}
+
+export const perTensor = (r: Linear): boolean =>
+  r.offset.length === 1 && r.terms.every((t) => t.scale.length === 1);
+export const clamped = (r: Linear): boolean => r.lo !== undefined || r.hi !== undefined;
+
+/** The integer z with scale·z + offset = 0, if the representation has one term, one scale and such a z exists. */
+export function zeroPoint(r: Linear): number | undefined {
+  if (r.terms.length !== 1 || !perTensor(r) || sign(r.terms[0]!.scale[0]!) === 0) return undefined;
+  const z = neg(div(r.offset[0]!, r.terms[0]!.scale[0]!));
+  return isInteger(z) ? Number(z.num) : undefined;
+}
+
+export const maxRational = (a: Rational | undefined, b: Rational | undefined): Rational | undefined =>
+  a === undefined ? b : b === undefined ? a : cmp(a, b) >= 0 ? a : b;
+export const minRational = (a: Rational | undefined, b: Rational | undefined): Rational | undefined =>
+  a === undefined ? b : b === undefined ? a : cmp(a, b) <= 0 ? a : b;
+
+/** r·factor for a positive, negative or zero constant; bounds swap for a negative one. */
+export function scaleBy(r: Linear, factor: PerChannel, axis: number): Linear | undefined {
+  const factors = collapse(factor);
+  const joined = joinAxes(r, factors, axis);
+  if (joined === undefined) return undefined;
+  if (clamped(r) && (factors.length > 1 || sign(factors[0]!) === 0)) return undefined;
+  const base: Linear = {
+    kind: "linear",
+    shape: r.shape,
+    terms: r.terms.map((t) => ({ value: t.value, scale: collapse(zip(t.scale, factors, mul)) })),
+    offset: collapse(zip(r.offset, factors, mul)),
+    axis: joined,
+    ...(r.loc ? { loc: r.loc } : {}),
+  };
+  if (!clamped(r)) return base;
+  const f = factors[0]!;
+  const lo = r.lo === undefined ? undefined : mul(r.lo, f);
+  const hi = r.hi === undefined ? undefined : mul(r.hi, f);
+  return sign(f) > 0 ? withBounds(base, lo, hi) : withBounds(base, hi, lo);
+}
+
+/** r + constant. */
+export function offsetBy(r: Linear, by: PerChannel, axis: number): Linear | undefined {
+  const list = collapse(by);
+  const joined = joinAxes(r, list, axis);
+  if (joined === undefined || (clamped(r) && list.length > 1)) return undefined;
+  const shift = (x: Rational | undefined) => (x === undefined ? undefined : add(x, list[0]!));
+  const { lo, hi, ...rest } = r;
+  return withBounds(
+    { ...rest, axis: joined, offset: collapse(zip(r.offset, list, add)) },
+    shift(lo),
+    shift(hi),
+  );
+}
+
+/** The axis along which both vary, or undefined if they vary along different ones. */
+export function joinAxes(r: Linear, list: PerChannel, axis: number): number | undefined {
+  if (list.length === 1) return r.axis;
+  if (perTensor(r)) return axis;
+  return r.axis === axis ? axis : undefined;
+}
+
+export function withBounds(r: Linear, lo: Rational | undefined, hi: Rational | undefined): Linear {
+  const { lo: _lo, hi: _hi, ...rest } = r;
+  return { ...rest, ...(lo === undefined ? {} : { lo }), ...(hi === undefined ? {} : { hi }) };
+}
+
+/** clip(r, lo, hi): nested clips compose. */
+export function clip(r: Linear, lo: Rational | undefined, hi: Rational | undefined): Linear {
+  const within = (x: Rational | undefined) => minRational(maxRational(x, lo), hi);
+  const newLo = r.lo === undefined ? lo : within(r.lo);
+  const newHi = r.hi === undefined ? hi : within(r.hi);
+  // An unbounded side stays bounded by the new clip; lo > hi yields hi, as in ONNX.
+  return withBounds(r, lo !== undefined && hi !== undefined && cmp(lo, hi) > 0 ? hi : newLo, newHi);
+}
+
+/**
+ * How a constant of `shape` varies when broadcast to `target`: one value, or one per index of a single axis
+ * (counted from the end); undefined if it varies along several.
+ */
+export function channelsOf(
+  c: Constant,
+  target: readonly number[],
+): { list: PerChannel; axis: number } | undefined {
+  const wide = c.shape.flatMap((d, i) => (d > 1 ? [i] : []));
+  const n = c.shape.reduce((a, b) => a * b, 1);
+  if (wide.length === 0) return { list: [c.at(0)], axis: 1 };
+  const list = Array.from({ length: n }, (_, i) => c.at(i));
+  if (uniform(list)) return { list: [list[0]!], axis: 1 };
+  if (wide.length > 1) return undefined;
+  const axis = c.shape.length - wide[0]!;
+  return target[target.length - axis] === n ? { list, axis } : undefined;
+}
+
+export { ZERO };

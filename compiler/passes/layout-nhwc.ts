@@ -1,0 +1,281 @@
+/**
+ * Keeps the integer graph in NHWC: transposes that leave NHWC sink through whatever commutes with them until they meet
+ * their inverse, a constant, or the edge of the graph.
+ */
+import type { Attr, Attrs, Dense, Op, Value } from "../ir/module.ts";
+import { attr } from "../ir/op.ts";
+import { opDef } from "../ir/ops/index.ts";
+import { definePass } from "../ir/pass.ts";
+import type { Rule, RuleContext } from "../ir/rewriter.ts";
+import { sameShape } from "../ir/types.ts";
+
+type Perm = readonly number[];
+
+const permOf = (op: Op): Perm => attr<readonly number[]>(op, "perm");
+const inverse = (p: Perm): number[] => p.map((_, i) => p.indexOf(i));
+const isIdentity = (p: Perm): boolean => p.every((a, i) => a === i);
+const samePerm = (a: Perm, b: Perm): boolean => a.length === b.length && a.every((x, i) => x === b[i]);
+/** The transposes `integerize` puts behind NHWC ops: the last axis comes second. */
+const leavesNhwc = (p: Perm): boolean => p.length >= 3 && p[0] === 0 && p[1] === p.length - 1;
+
+const transposeOf = (v: Value, ctx: RuleContext): Op | undefined => {
+  const d = ctx.def(v);
+  return d?.name === "layout.transpose" ? d : undefined;
+};
+
+/** transpose(transpose(x, p), q) = transpose(x, p∘q); transpose(x, id) = x. */
+const mergeTransposes: Rule = {
+  name: "merge-transposes",
+  ops: ["layout.transpose"],
+  rewrite: (op, [x], ctx) => {
+    const q = permOf(op);
+    if (isIdentity(q)) return [x!];
+    const inner = transposeOf(x!, ctx);
+    if (inner === undefined) return undefined;
+    const p = permOf(inner);
+    return [
+      ctx.b.add1(
+        "layout.transpose",
+        inner.operands,
+        { perm: q.map((i) => p[i]!) },
+        { loc: op.loc, names: [op.results[0]!.name] },
+      ),
+    ];
+  },
+};
+
+/** A transpose that only moves axes of size 1 is a reshape. */
+const unitTranspose: Rule = {
+  name: "unit-transpose",
+  ops: ["layout.transpose"],
+  rewrite: (op, [x], ctx) => {
+    const moved = permOf(op).filter((i) => x!.type.shape[i] !== 1);
+    if (moved.some((a, i) => i > 0 && a < moved[i - 1]!)) return undefined;
+    return [
+      ctx.b.add1(
+        "layout.reshape",
+        [x!],
+        { shape: op.results[0]!.type.shape },
+        { loc: op.loc, names: [op.results[0]!.name] },
+      ),
+    ];
+  },
+};
+
+/** reshape(reshape(x)) = reshape(x); reshape(x, shape of x) = x. */
+const mergeReshapes: Rule = {
+  name: "merge-reshapes",
+  ops: ["layout.reshape"],
+  rewrite: (op, [x], ctx) => {
+    if (sameShape(x!.type.shape, op.results[0]!.type.shape)) return [x!];
+    const inner = ctx.def(x!);
+    if (inner?.name !== "layout.reshape") return undefined;
+    return [
+      ctx.b.add1("layout.reshape", inner.operands, op.attrs, { loc: op.loc, names: [op.results[0]!.name] }),
+    ];
+  },
+};
+
+/** Data movement of a constant is a constant. */
+const foldConstants: Rule = {
+  name: "fold-constant-movement",
+  rewrite: (op, operands, ctx) => {
+    const def = opDef(op.name);
+    if (!def.traits.includes("movement") || operands.length === 0) return undefined;
+    const defs = operands.map((v) => ctx.def(v));
+    if (defs.some((d) => d?.name !== "const")) return undefined;
+    const [value] = def.evaluate(
+      defs.map((d) => attr<Dense>(d!, "value")),
+      op.attrs,
+      op.results.map((r) => r.type),
+    );
+    return [
+      ctx.b.add1(
+        "const",
+        [],
+        { value: value! },
+        { types: [op.results[0]!.type], names: [op.results[0]!.name] },
+      ),
+    ];
+  },
+};
+
+/** Elementwise ops with a channel axis in `attrs.axis`, or none. */
+const elementwise = ["qc.requant", "qc.rescale", "qc.table", "qc.clamp", "qc.mul"];
+
+const withAxis = (attrs: Attrs, p: Perm): Attrs =>
+  typeof attrs.axis === "number" ? { ...attrs, axis: p[attrs.axis]! } : attrs;
+
+/**
+ * f(transpose(x, p), …) = transpose(f(x, …), p) for elementwise f, the other operands moved by p⁻¹ (constants fold, and a
+ * transpose that left NHWC on one side is undone on the other).
+ */
+const sinkThroughElementwise: Rule = {
+  name: "sink-through-elementwise",
+  ops: elementwise,
+  rewrite: (op, operands, ctx) => {
+    const rank = op.results[0]!.type.shape.length;
+    const first = operands
+      .map((v) => transposeOf(v, ctx))
+      .find((t) => t !== undefined && leavesNhwc(permOf(t)));
+    if (first === undefined) return undefined;
+    const p = permOf(first);
+    if (operands.some((v) => v.type.shape.length !== rank)) return undefined;
+    const moved = operands.map((v) => {
+      const t = transposeOf(v, ctx);
+      return t && samePerm(permOf(t), p)
+        ? t.operands[0]!
+        : ctx.b.add1("layout.transpose", [v], { perm: inverse(p) });
+    });
+    const result = op.results[0]!;
+    const shape = inverse(p).map((i) => result.type.shape[i]!);
+    const y = ctx.b.add1(op.name, moved, withAxis(op.attrs, p), {
+      loc: op.loc,
+      types: [{ ...result.type, shape }],
+      names: [result.name],
+    });
+    return [ctx.b.add1("layout.transpose", [y], { perm: p })];
+  },
+};
+
+/** concat(transpose(x, p), …; a) = transpose(concat(x, …; p[a]), p). */
+const sinkThroughConcat: Rule = {
+  name: "sink-through-concat",
+  ops: ["layout.concat"],
+  rewrite: (op, operands, ctx) => {
+    const ts = operands.map((v) => transposeOf(v, ctx));
+    const first = ts.find((t) => t !== undefined && leavesNhwc(permOf(t)));
+    if (first === undefined) return undefined;
+    const p = permOf(first);
+    const moved = operands.map((v, i) => {
+      const t = ts[i];
+      return t && samePerm(permOf(t), p)
+        ? t.operands[0]!
+        : ctx.b.add1("layout.transpose", [v], { perm: inverse(p) });
+    });
+    const y = ctx.b.add1(
+      "layout.concat",
+      moved,
+      { axis: p[attr<number>(op, "axis")]! },
+      { loc: op.loc, names: [op.results[0]!.name] },
+    );
+    return [ctx.b.add1("layout.transpose", [y], { perm: p })];
+  },
+};
+
+/** Attributes of a one-operand movement op on the tensor before transpose p. */
+const movedAttrs: { readonly [name: string]: (attrs: Attrs, p: Perm) => Attrs } = {
+  "layout.pad": (a, p) => ({ ...a, before: unpermute(a.before, p), after: unpermute(a.after, p) }),
+  "layout.tile": (a, p) => ({ ...a, repeats: unpermute(a.repeats, p) }),
+  "layout.expand": (a, p) => ({ ...a, shape: unpermute(a.shape, p) }),
+  "layout.slice": (a, p) => ({ ...a, axes: (a.axes as readonly number[]).map((x) => p[x]!) }),
+  "layout.gather": (a, p) => ({ ...a, axis: p[a.axis as number]! }),
+  "qc.softmax": (a, p) => ({ ...a, axis: p[a.axis as number]! }),
+  "qc.insert_channels": (a, p) => ({ ...a, axis: p[a.axis as number]! }),
+};
+const unpermute = (list: Attr | undefined, p: Perm): number[] =>
+  inverse(p).map((i) => (list as readonly number[])[i]!);
+
+/** m(transpose(x, p)) = transpose(m′(x), p) for data movement along axes, and softmax. */
+const sinkThroughMovement: Rule = {
+  name: "sink-through-movement",
+  ops: Object.keys(movedAttrs),
+  rewrite: (op, [v], ctx) => {
+    const t = transposeOf(v!, ctx);
+    if (
+      t === undefined ||
+      !leavesNhwc(permOf(t)) ||
+      op.results[0]!.type.shape.length !== v!.type.shape.length
+    )
+      return undefined;
+    const p = permOf(t);
+    const result = op.results[0]!;
+    const shape = inverse(p).map((i) => result.type.shape[i]!);
+    const y = ctx.b.add1(op.name, t.operands, movedAttrs[op.name]!(op.attrs, p), {
+      loc: op.loc,
+      types: [{ ...result.type, shape }],
+      names: [result.name],
+    });
+    return [ctx.b.add1("layout.transpose", [y], { perm: p })];
+  },
+};
+
+/** Σ over axes of transpose(x, p) = transpose(Σ over p[axes] of x). */
+const sinkThroughReduce: Rule = {
+  name: "sink-through-reduce",
+  ops: ["qc.reduce_sum"],
+  rewrite: (op, [v], ctx) => {
+    const t = transposeOf(v!, ctx);
+    if (t === undefined) return undefined;
+    const p = permOf(t);
+    const axes = attr<readonly number[]>(op, "axes");
+    const keepdims = attr<boolean>(op, "keepdims");
+    const moved = axes.map((a) => p[a]!).toSorted((a, b) => a - b);
+    const result = op.results[0]!;
+    const kept = p.filter((_, i) => !axes.includes(i));
+    const order = kept.toSorted((a, b) => a - b);
+    const source = t.operands[0]!.type.shape;
+    const shape = keepdims ? source.map((d, i) => (moved.includes(i) ? 1 : d)) : order.map((i) => source[i]!);
+    const y = ctx.b.add1(
+      "qc.reduce_sum",
+      t.operands,
+      { axes: moved, keepdims },
+      { loc: op.loc, types: [{ ...result.type, shape }], names: [result.name] },
+    );
+    return [ctx.b.add1("layout.transpose", [y], { perm: keepdims ? p : kept.map((a) => order.indexOf(a)) })];
+  },
+};
+
+/** reshape(transpose(x, NHWC → NCHW)) · W = reshape(x) · W with its rows in NHWC order. */
+const permuteWeightRows: Rule = {
+  name: "permute-weight-rows",
+  ops: ["qc.matmul"],
+  rewrite: (op, [a, b], ctx) => {
+    const flat = ctx.def(a!);
+    const weights = ctx.def(b!);
+    if (flat?.name !== "layout.reshape" || weights?.name !== "const" || b!.type.shape.length !== 2)
+      return undefined;
+    const t = transposeOf(flat.operands[0]!, ctx);
+    if (t === undefined) return undefined;
+    const p = permOf(t);
+    const from = flat.operands[0]!.type.shape;
+    const to = flat.results[0]!.type.shape;
+    if (p[0] !== 0 || to.length !== 2 || to[0] !== from[0]) return undefined;
+    const n = b!.type.shape[1]!;
+    // Rows of W as [C, H, W, N] → the order of x's axes.
+    const tail = from.slice(1);
+    const back = inverse(p)
+      .slice(1)
+      .map((i) => i - 1);
+    const wide = ctx.b.add1("layout.reshape", [b!], { shape: [...tail, n] });
+    const turned = ctx.b.add1("layout.transpose", [wide], { perm: [...back, tail.length] });
+    const rows = ctx.b.add1("layout.reshape", [turned], { shape: b!.type.shape });
+    const x = ctx.b.add1("layout.reshape", t.operands, { shape: to });
+    return [
+      ctx.b.add1("qc.matmul", [x, rows], op.attrs, {
+        loc: op.loc,
+        types: [op.results[0]!.type],
+        names: [op.results[0]!.name],
+      }),
+    ];
+  },
+};
+
+export const layoutNhwc = definePass({
+  name: "layout-nhwc",
+  summary:
+    "Sink transposes that leave NHWC until they cancel, fold into constants, or reach the graph's edge.",
+  rules: [
+    foldConstants,
+    mergeTransposes,
+    unitTranspose,
+    mergeReshapes,
+    permuteWeightRows,
+    sinkThroughElementwise,
+    sinkThroughConcat,
+    sinkThroughMovement,
+    sinkThroughReduce,
+  ],
+});
+
+export const movementRules: readonly Rule[] = [foldConstants, mergeTransposes, unitTranspose, mergeReshapes];
