@@ -1,0 +1,301 @@
+/**
+ * Second, independent opinion on rescale certificates: plain data in, first difference out. Imports nothing of the compiler.
+ *
+ * The exact function and the integer form are both monotone in one operand, so they are equal on a range iff they agree at
+ * both ends of every plateau of the exact function; plateaus are found by bisection on the exact function itself.
+ */
+
+export interface Fraction {
+  readonly num: bigint;
+  readonly den: bigint;
+}
+
+export interface ExactMap {
+  readonly scales: readonly Fraction[];
+  readonly offset: Fraction;
+  readonly zeroPoint: Fraction;
+  readonly lo: number;
+  readonly hi: number;
+  readonly rounding: string;
+  readonly order: string;
+}
+
+/** The manifest's record of a rescale. */
+export interface IntegerForm {
+  readonly class: string;
+  readonly form: string;
+  readonly select?: string;
+  readonly n: number;
+  readonly lo: number;
+  readonly hi: number;
+  readonly h: number;
+  readonly narrow: string;
+  readonly m: readonly (readonly number[])[];
+  readonly c: readonly string[];
+  readonly cUp?: readonly string[];
+  readonly k?: number;
+  readonly a0?: readonly number[];
+  readonly width?: number;
+  readonly L?: number;
+  readonly ranges: readonly (readonly (readonly [number, number])[])[];
+}
+
+export interface Difference {
+  readonly channel: number;
+  readonly reason: string;
+  readonly a?: readonly bigint[];
+}
+
+const floorDiv = (p: bigint, q: bigint): bigint => (p - (((p % q) + q) % q)) / q;
+const bits = (x: bigint, count: bigint): boolean => x >= -(1n << (count - 1n)) && x < 1n << (count - 1n);
+const min = (a: bigint, b: bigint): bigint => {
+  if (a < b) return a;
+  return b;
+};
+const max = (a: bigint, b: bigint): bigint => -min(-a, -b);
+
+/** Rounds p / q, q > 0. */
+export function roundFraction(p: bigint, q: bigint, rule: string): bigint {
+  const magnitude = p < 0n ? -p : p;
+  const sign = p < 0n ? -1n : 1n;
+  const whole = magnitude / q;
+  const rest = magnitude % q;
+  const away = (condition: boolean) => sign * (condition ? whole + 1n : whole);
+  switch (rule) {
+    case "half_even":
+      return away(2n * rest > q || (2n * rest === q && whole % 2n === 1n));
+    case "half_up":
+      return away(2n * rest >= q);
+    case "half_down":
+      return away(2n * rest > q);
+    case "up":
+      return away(rest > 0n);
+    case "down":
+      return sign * whole;
+    case "ceil":
+      return away(sign > 0n && rest > 0n);
+    case "floor":
+      return away(sign < 0n && rest > 0n);
+    default:
+      throw new Error(`unknown rounding ${rule}`);
+  }
+}
+
+/** The specification over one common denominator. */
+function exactFunction(spec: ExactMap): (a: readonly bigint[]) => bigint {
+  const q = [...spec.scales, spec.offset, spec.zeroPoint].reduce((d, x) => d * x.den, 1n);
+  const over = (x: Fraction) => (x.num * q) / x.den;
+  const scales = spec.scales.map(over);
+  const before = over(spec.offset) + (spec.order === "shift_then_round" ? over(spec.zeroPoint) : 0n);
+  const after = spec.order === "round_then_shift" ? spec.zeroPoint.num / spec.zeroPoint.den : 0n;
+  return (a) => {
+    const w = scales.reduce((sum, s, i) => sum + s * (a[i] as bigint), before);
+    return min(max(roundFraction(w, q, spec.rounding) + after, BigInt(spec.lo)), BigInt(spec.hi));
+  };
+}
+
+/** The integer form as mathematics; lane limits are checked separately. */
+function integerFunction(r: IntegerForm, channel: number): (a: readonly bigint[]) => bigint {
+  const m = (r.m[channel] as readonly number[]).map(BigInt);
+  const c = BigInt(r.c[channel] as string);
+  const unit = 1n << BigInt(r.n);
+  const clamp = (v: bigint) => min(max(v, BigInt(r.lo)), BigInt(r.hi));
+  const quotient = (a: readonly bigint[], constant: bigint) =>
+    floorDiv(
+      m.reduce((sum, x, i) => sum + x * (a[i] as bigint), constant),
+      unit,
+    );
+  if (r.form === "floor") return (a) => clamp(quotient(a, c));
+  const cUp = BigInt(r.cUp?.[channel] as string);
+  return (a) => {
+    const down = quotient(a, c);
+    const up = quotient(a, cUp);
+    const takeUp = r.select === "odd" ? down % 2n !== 0n : r.select === "negative" ? down < 0n : down >= 0n;
+    return clamp((takeUp ? up : down) + BigInt(r.h));
+  };
+}
+
+/** Checks every channel; null when the certificate holds. */
+export function checkRescale(specs: readonly ExactMap[], r: IntegerForm): Difference | null {
+  for (const [channel, spec] of specs.entries()) {
+    const ranges = (r.ranges[channel] as readonly (readonly [number, number])[]).map(
+      ([from, to]) => [BigInt(from), BigInt(to)] as const,
+    );
+    if (spec.lo !== r.lo || spec.hi !== r.hi) return { channel, reason: "clamp differs" };
+    if (ranges.some(([from, to]) => from > to)) continue;
+    const lanes = checkLanes(r, channel, ranges);
+    if (lanes !== null) return { channel, reason: lanes };
+    const a = compare(spec, r, channel, ranges);
+    if (a !== null) return { channel, reason: "wrong output", a };
+  }
+  return null;
+}
+
+type Box = readonly (readonly [bigint, bigint])[];
+
+function compare(spec: ExactMap, r: IntegerForm, channel: number, box: Box): bigint[] | null {
+  const exact = exactFunction(spec);
+  const integer = integerFunction(r, channel);
+  const [[from, to], second] = box as readonly [readonly [bigint, bigint], (readonly [bigint, bigint])?];
+  if (second === undefined) return compareRow(exact, integer, from, to, []);
+  const size = second[1] - second[0] + 1n;
+  if (size > 65_536n || (size > 256n && to - from > 256n)) return compareByDenominator(spec, r, channel, box);
+  for (let b = second[0]; b <= second[1]; b++) {
+    const a = compareRow(exact, integer, from, to, [b]);
+    if (a !== null) return a;
+  }
+  return null;
+}
+
+function compareRow(
+  exact: (a: readonly bigint[]) => bigint,
+  integer: (a: readonly bigint[]) => bigint,
+  from: bigint,
+  to: bigint,
+  rest: readonly bigint[],
+): bigint[] | null {
+  let start = from;
+  while (start <= to) {
+    const y = exact([start, ...rest]);
+    let good = start;
+    let bad = to + 1n;
+    // Most plateaus are short, so widen before bisecting.
+    for (let step = 1n; good + step < bad; step *= 2n) {
+      if (exact([good + step, ...rest]) !== y) {
+        bad = good + step;
+        break;
+      }
+      good += step;
+    }
+    while (bad - good > 1n) {
+      const middle = good + (bad - good) / 2n;
+      if (exact([middle, ...rest]) === y) good = middle;
+      else bad = middle;
+    }
+    for (const a of [start, good]) if (integer([a, ...rest]) !== y) return [a, ...rest];
+    start = good + 1n;
+  }
+  return null;
+}
+
+/**
+ * Two wide operands: with W = Σ aS + B a multiple of 1/D, the affine error of each quotient, largest at a corner of the box, must stay
+ * below the distance from W to the next boundary. Returns the offending corner.
+ */
+function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, box: Box): bigint[] | null {
+  const before = spec.order === "shift_then_round";
+  const D = [...spec.scales, spec.offset, spec.zeroPoint].reduce((d, x) => d * x.den, 2n);
+  const over = (x: Fraction) => (x.num * D) / x.den;
+  const unit = 1n << BigInt(r.n);
+  const corners = box.reduce<bigint[][]>(
+    (list, ends) => list.flatMap((p) => ends.map((e) => [...p, e])),
+    [[]],
+  );
+  const w = (a: readonly bigint[]) =>
+    spec.scales.reduce((sum, s, i) => sum + over(s) * (a[i] as bigint), over(spec.offset)) +
+    (before ? over(spec.zeroPoint) : 0n);
+  const after = before ? 0n : spec.zeroPoint.num / spec.zeroPoint.den;
+  const m = r.m[channel] as readonly number[];
+  /** Error of (Σ a·m + c) / 2ⁿ against W + τ (+ shift), in units of 1 / (D·2ⁿ). */
+  const errors = (c: string, tau: bigint, shift: bigint) =>
+    corners.map((a) => {
+      const v = a.reduce((sum, x, i) => sum + x * BigInt(m[i] as number), BigInt(c));
+      return { a, error: v * D - (w(a) + tau + shift * D) * unit };
+    });
+  const nearest = spec.rounding.startsWith("half");
+  const outside = (list: { a: bigint[]; error: bigint }[], from: bigint, to: bigint) =>
+    list.find(({ error }) => error < from * unit || error >= to * unit)?.a ?? null;
+  if (r.form === "tie") {
+    const [downTau, upTau] = nearest ? [D / 2n - 1n, D / 2n] : [0n, D - 1n];
+    return (
+      outside(errors(r.c[channel] as string, downTau, 0n), 0n, 1n) ??
+      outside(errors(r.cUp?.[channel] as string, upTau, 0n), 0n, 1n)
+    );
+  }
+  if (nearest) {
+    const list = errors(r.c[channel] as string, D / 2n, after);
+    const gcd = (a: bigint, b: bigint): bigint => (b === 0n ? (a < 0n ? -a : a) : gcd(b, a % b));
+    const steps = spec.scales.map(over).reduce(gcd, D);
+    const tie = (w(corners[0] as bigint[]) + D / 2n) % steps === 0n;
+    if (!tie) return outside(list, -1n, 1n);
+    if (spec.rounding === "half_even") return corners[0] as bigint[];
+    const positive = corners.every((a) => w(a) >= 0n);
+    const up = positive === (spec.rounding === "half_up");
+    return up ? outside(list, 0n, 1n) : outside(list, -1n, 0n);
+  }
+  const negative = corners.every((a) => w(a) <= 0n);
+  const rule =
+    spec.rounding === "up"
+      ? negative
+        ? "floor"
+        : "ceil"
+      : spec.rounding === "down"
+        ? negative
+          ? "ceil"
+          : "floor"
+        : spec.rounding;
+  const list = errors(r.c[channel] as string, rule === "floor" ? 0n : D - 1n, after);
+  return outside(list, 0n, 1n);
+}
+
+/** Ranges of every intermediate of the class's recipe; a reason or null. */
+function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
+  const m = (r.m[channel] as readonly number[]).map(BigInt);
+  const constants = [r.c[channel] as string, ...(r.form === "tie" ? [r.cUp?.[channel] as string] : [])].map(
+    BigInt,
+  );
+  const [c, cUp] = constants as [bigint, bigint | undefined];
+  if (cUp !== undefined && (cUp < c || cUp > c + (1n << BigInt(r.n)))) return "up and down too far apart";
+  const span = (factors: readonly bigint[]): [bigint, bigint] =>
+    factors.reduce<[bigint, bigint]>(
+      ([low, high], f, i) => {
+        const [p, q] = box[i] as readonly [bigint, bigint];
+        return [low + min(p * f, q * f), high + max(p * f, q * f)];
+      },
+      [0n, 0n],
+    );
+  const [low, high] = span(m);
+  const sums = constants.flatMap((x) => [low + x, high + x]);
+  const h = BigInt(r.h);
+  const total = r.class === "hi32" ? h << BigInt(r.n) : 0n;
+  const v = sums.map((s) => floorDiv(s - total, 1n << BigInt(r.n)));
+  if (!v.every((x) => bits(x, 32n) && bits(x + h, 32n))) return "quotient exceeds 32 bits";
+  if (r.narrow === "i16") {
+    const sat = (x: bigint) => min(max(x, -32768n), 32767n);
+    const clamp = (x: bigint) => min(max(x, BigInt(r.lo)), BigInt(r.hi));
+    if (!bits(h, 16n)) return "h exceeds 16 bits";
+    if (r.lo < -128 || r.hi > 255 || (r.lo < 0 && r.hi > 127)) return "output exceeds 8 bits";
+    for (const x of [...v, -32769n, 32768n]) {
+      if (clamp(sat(sat(x) + h)) !== clamp(x + h)) return "narrowing changes an output";
+    }
+  }
+  if (r.form === "floor" && r.class !== "hi32" && r.h !== 0) return "h without a use";
+  switch (r.class) {
+    case "i32":
+      return r.n <= 31 && sums.every((s) => bits(s, 32n)) && m.every((x) => bits(x, 32n))
+        ? null
+        : "sum exceeds 32 bits";
+    case "hi32": {
+      const a0 = BigInt(r.a0?.[channel] as number);
+      const [from, to] = box[0] as readonly [bigint, bigint];
+      if (r.form !== "floor" || r.n !== 32 + (r.k as number) || (r.k as number) > 31) return "bad shift";
+      if (c !== a0 * (m[0] as bigint) + (h << BigInt(r.n))) return "c is not a0·m + h·2ⁿ";
+      if (!bits(m[0] as bigint, 32n)) return "m exceeds 32 bits";
+      return bits(from + a0, 32n) && bits(to + a0, 32n) && bits(a0, 32n) ? null : "a + a0 exceeds 32 bits";
+    }
+    case "limb": {
+      const L = BigInt(r.L as number);
+      const width = BigInt(r.width as number);
+      const m1 = m.map((x) => floorDiv(x, 1n << L));
+      const m0 = m.map((x, i) => x - ((m1[i] as bigint) << L));
+      const [lowMin, lowMax] = span(m0);
+      const limit = (1n << L) - 1n;
+      if (![...m1, ...m0].every((x) => bits(x, 32n))) return "limb of m exceeds 32 bits";
+      if (!bits(lowMin, width) || !bits(lowMax + limit, width)) return "low sum overflows";
+      if (!sums.every((s) => bits(floorDiv(s, 1n << L), width))) return "high sum overflows";
+      return BigInt(r.n) - L < width ? null : "shift exceeds the lane";
+    }
+    default:
+      return `unknown class ${r.class}`;
+  }
+}
