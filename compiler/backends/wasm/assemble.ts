@@ -8,7 +8,10 @@ export type Builder = InstanceType<Binaryen["Module"]>;
 export type Ref = number;
 
 /** Runs `build` on a fresh module with the features qc uses and returns the binary. Throws if it does not validate. */
-export async function assemble(build: (b: Binaryen, m: Builder) => void, relaxed: boolean): Promise<Uint8Array> {
+export async function assemble(
+  build: (b: Binaryen, m: Builder) => void,
+  relaxed: boolean,
+): Promise<Uint8Array> {
   const b = (await import("binaryen")).default;
   const m = new b.Module();
   try {

@@ -49,7 +49,13 @@ export function layout(program: Program, plan: ReadonlyMap<string, number>): Lay
     addresses.set(b.name, arena + offset);
     arenaBytes = Math.max(arenaBytes, offset + b.bytes);
   }
-  return { addresses, constBytes, arena, arenaBytes, memoryPages: Math.ceil((arena + arenaBytes + SLACK) / 65536) };
+  return {
+    addresses,
+    constBytes,
+    arena,
+    arenaBytes,
+    memoryPages: Math.ceil((arena + arenaBytes + SLACK) / 65536),
+  };
 }
 
 /** The plan without reuse: every buffer its own place. For tests and debug artifacts. */
@@ -72,4 +78,5 @@ function hash(data: Uint8Array): number {
   return h >>> 0;
 }
 
-const same = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((x, i) => x === b[i]);
+const same = (a: Uint8Array, b: Uint8Array): boolean =>
+  a.length === b.length && a.every((x, i) => x === b[i]);

@@ -1,0 +1,62 @@
+/** A program → one WASM module. */
+import type { Program } from "../../ir/kernel/ir.ts";
+import { assemble } from "./assemble.ts";
+import { emitKernel } from "./emit.ts";
+
+export interface ModuleOptions {
+  /** Verified; legalized for the target unless `kind` is `relaxed`. */
+  readonly program: Program;
+  readonly addresses: ReadonlyMap<string, number>;
+  readonly kind: "baseline" | "relaxed";
+  readonly memoryPages: number;
+  /** Define the memory and export it as `memory`; otherwise import it as `env.memory`. */
+  readonly exportsMemory: boolean;
+  /** Include the constants as active data. */
+  readonly data: boolean;
+  /** Also export every kernel under its name. */
+  readonly profile?: boolean;
+}
+
+/**
+ * The module exports `run`, which runs all kernels in order; the memory does not grow. No name section; equal input
+ * gives equal bytes. Throws on a program that is not legal for `kind`.
+ */
+export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
+  const { program, addresses, kind, memoryPages, exportsMemory, data, profile = false } = options;
+  return assemble((b, m) => {
+    const segments = data ? constantData(program, addresses) : undefined;
+    m.setMemory(
+      memoryPages,
+      memoryPages,
+      exportsMemory ? "memory" : null,
+      segments ? [{ offset: m.i32.const(segments.address), data: segments.bytes, passive: false }] : [],
+      false,
+      false,
+      "memory",
+    );
+    if (!exportsMemory) m.addMemoryImport("memory", "env", "memory", false);
+    const cx = { b, m, relaxed: kind === "relaxed" };
+    program.kernels.forEach((kernel, i) => {
+      emitKernel(cx, `k${i}`, kernel, { addresses });
+      if (profile) m.addFunctionExport(`k${i}`, kernel.name);
+    });
+    const calls = program.kernels.map((_, i) => m.call(`k${i}`, [], b.none));
+    m.addFunction("run", b.none, b.none, [], m.block(null, calls));
+    m.addFunctionExport("run", "run");
+  }, kind === "relaxed");
+}
+
+/** All constants as one run of bytes. */
+function constantData(
+  program: Program,
+  addresses: ReadonlyMap<string, number>,
+): { readonly address: number; readonly bytes: Uint8Array } | undefined {
+  const placed = program.buffers.flatMap((b) =>
+    b.data ? [{ address: addresses.get(b.name)!, data: b.data }] : [],
+  );
+  if (placed.length === 0) return undefined;
+  const address = Math.min(...placed.map((p) => p.address));
+  const bytes = new Uint8Array(Math.max(...placed.map((p) => p.address + p.data.length)) - address);
+  for (const p of placed) bytes.set(p.data, p.address - address);
+  return { address, bytes };
+}
