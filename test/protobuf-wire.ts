@@ -14,6 +14,7 @@ export function concat(parts: readonly Uint8Array[]): Bytes {
 
 /** Negative numbers take ten bytes, as protobuf's int32 and int64 do. */
 export function varint(value: number | bigint): Bytes {
+  if (value >= 0 && value < 128) return Uint8Array.of(Number(value));
   let rest = BigInt.asUintN(64, BigInt(value));
   const bytes: number[] = [];
   while (rest > 127n) {
