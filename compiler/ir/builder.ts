@@ -48,13 +48,13 @@ export interface FuncBuilder {
 
 /** The attributes with the table's defaults filled in, in the table's order; unknown ones last. */
 export function withDefaults(def: OpDef, attrs: Attrs): Attrs {
-  const out: { [name: string]: Attr } = {};
+  const out = new Map<string, Attr>();
   for (const [name, { default: fallback }] of Object.entries(def.attrs)) {
-    const v = attrs[name] ?? fallback;
-    if (v !== undefined) out[name] = v;
+    const v = Object.hasOwn(attrs, name) ? attrs[name] : fallback;
+    if (v !== undefined) out.set(name, v);
   }
-  for (const [name, v] of Object.entries(attrs)) if (!(name in out)) out[name] = v;
-  return out;
+  for (const [name, v] of Object.entries(attrs)) if (!out.has(name)) out.set(name, v);
+  return Object.fromEntries(out);
 }
 
 /** A checked op with fresh result values. Throws on a mistake. */
@@ -67,7 +67,7 @@ export function makeOp(
   const def = opDef(name);
   const full = withDefaults(def, attrs);
   for (const key of Object.keys(full))
-    if (!(key in def.attrs)) throw new Error(`${name} has no attribute ${key}`);
+    if (!Object.hasOwn(def.attrs, key)) throw new Error(`${name} has no attribute ${key}`);
   for (const key of Object.keys(def.attrs))
     if (full[key] === undefined) throw new Error(`${name} lacks attribute ${key}`);
   if (!countFits(def, operands.length)) throw new Error(`${name} cannot have ${operands.length} operands`);

@@ -188,3 +188,252 @@ export const duplicateDeclaration = (what: string, name: string) =>
   diagnostic("error", "QC1109", `${what} ${quote(name)} is declared twice`, { loc: tensorLoc(name) });
 export const moreOfTheSame = (code: string, severity: Severity, count: number) =>
   diagnostic(severity, code, `${count} more of the same kind are not shown`);
+
+// QC113x, QC114x: a node or a declaration of the graph makes no sense
+
+const list = (texts: readonly string[], label: string, most = 20) => [
+  ...texts.slice(0, most).map((text) => ({ label, text })),
+  ...(texts.length > most ? [{ label, text: `${texts.length - most} more` }] : []),
+];
+const dims = (shape: readonly (number | string | undefined)[]) =>
+  `[${shape.map((d) => (typeof d === "string" ? quote(d) : (d ?? "?"))).join(", ")}]`;
+
+export const badInputCount = (loc: Loc, has: number, min: number, max: number) =>
+  diagnostic(
+    "error",
+    "QC1130",
+    `the node has ${has} inputs; the operator takes ${min === max ? min : max === Number.POSITIVE_INFINITY ? `${min} or more` : `${min} to ${max}`}`,
+    { loc },
+  );
+export const missingInput = (loc: Loc, index: number) =>
+  diagnostic("error", "QC1131", `input ${index} is required and has been left out`, { loc });
+export const wrongAttributeKind = (loc: Loc, name: string, wants: string, has: string) =>
+  diagnostic("error", "QC1132", `attribute ${quote(name)} must be of kind ${wants}, is of kind ${has}`, {
+    loc,
+  });
+export const missingAttribute = (loc: Loc, name: string) =>
+  diagnostic("error", "QC1133", `attribute ${quote(name)} is required`, { loc });
+export const badAttributeValue = (loc: Loc, name: string, reason: string) =>
+  diagnostic("error", "QC1134", `attribute ${quote(name)} ${reason}`, { loc });
+export const badOperandValue = (loc: Loc, tensor: string, reason: string) =>
+  diagnostic("error", "QC1135", `constant input ${quote(tensor)} ${reason}`, { loc });
+export const badOperands = (loc: Loc, reason: string, operands: readonly string[]) =>
+  diagnostic("error", "QC1136", `the operands do not fit: ${reason}`, {
+    loc,
+    notes: list(operands, "operand"),
+  });
+export const axisOutOfRange = (loc: Loc, axis: number, rank: number) =>
+  diagnostic("error", "QC1137", `axis ${axis} does not exist in a tensor of rank ${rank}`, { loc });
+export const unknownDimension = (
+  name: string,
+  shape: readonly (number | string | undefined)[],
+  axis: number,
+) =>
+  diagnostic("error", "QC1138", `axis ${axis} of the input's shape ${dims(shape)} is not fixed`, {
+    loc: tensorLoc(name),
+    notes: [{ label: "needs", text: "every size but the batch (axis 0) at compile time" }],
+    fixes: [
+      `export with a fixed size, or fix it in the file: python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name ${quote(name)} --input_shape …`,
+    ],
+  });
+export const unknownRank = (name: string) =>
+  diagnostic("error", "QC1139", "the input declares no shape", {
+    loc: tensorLoc(name),
+    fixes: ["export with an example input, so that the file states the shape"],
+  });
+export const emptyDimension = (name: string, shape: readonly (number | string | undefined)[]) =>
+  diagnostic("error", "QC1140", `shape ${dims(shape)} has no elements`, { loc: tensorLoc(name) });
+export const tensorTooLarge = (loc: Loc, name: string, shape: readonly number[], limit: string) =>
+  diagnostic(
+    "error",
+    "QC1141",
+    `tensor ${quote(name)} of shape ${dims(shape)} exceeds the limit of ${limit}`,
+    {
+      loc,
+    },
+  );
+export const outputShapeDiffers = (
+  name: string,
+  declared: readonly (number | string | undefined)[],
+  actual: readonly number[],
+) =>
+  diagnostic(
+    "warning",
+    "QC1142",
+    `the output is declared with shape ${dims(declared)}, the graph computes ${dims(actual)}`,
+    { loc: tensorLoc(name) },
+  );
+export const outputTypeDiffers = (name: string, declared: string, actual: string) =>
+  diagnostic("error", "QC1143", `the output is declared as ${declared}, the graph computes ${actual}`, {
+    loc: tensorLoc(name),
+  });
+export const functionRecursion = (loc: Loc, name: string) =>
+  diagnostic("error", "QC1144", `function ${quote(name)} calls itself`, { loc });
+export const functionsTooLarge = (loc: Loc, limit: number) =>
+  diagnostic("error", "QC1145", `inlining the model's functions gives more than ${limit} nodes`, { loc });
+export const badFunctionCall = (loc: Loc, name: string, reason: string) =>
+  diagnostic("error", "QC1146", `call of function ${quote(name)}: ${reason}`, { loc });
+export const unorderedNode = (loc: Loc, name: string) =>
+  diagnostic("error", "QC1147", `the node reads ${quote(name)}, which no earlier node produces`, { loc });
+export const batchRange = (batch: number) =>
+  diagnostic("error", "QC1148", `the batch size must be an integer from 1 to 65536, is ${batch}`);
+
+// QC20xx: an operator or type is not supported
+
+export const unsupportedOperator = (
+  op: string,
+  nodes: readonly string[],
+  loc: Loc,
+  reason = "",
+  fixes: readonly string[] = [],
+) =>
+  diagnostic(
+    "error",
+    "QC2001",
+    `operator ${op} is not supported${reason === "" ? "" : `: ${reason}`} (${nodes.length} ${nodes.length === 1 ? "node" : "nodes"})`,
+    { loc, notes: list(nodes, "node"), fixes },
+  );
+export const unsupportedOpset = (
+  op: string,
+  opset: number,
+  since: number,
+  until: number,
+  nodes: readonly string[],
+  loc: Loc,
+) =>
+  diagnostic(
+    "error",
+    "QC2002",
+    `operator ${op} of opset ${opset} is not supported, only opsets ${since} to ${until} are`,
+    {
+      loc,
+      notes: list(nodes, "node"),
+      fixes: ["convert the model: onnx.version_converter.convert_version(model, 17)"],
+    },
+  );
+export const unsupportedAttribute = (loc: Loc, name: string, reason: string) =>
+  diagnostic("error", "QC2003", `attribute ${quote(name)} ${reason}`, { loc });
+export const unsupportedType = (loc: Loc, name: string, type: string, where: string) =>
+  diagnostic(
+    "error",
+    "QC2004",
+    `${where} ${quote(name)} has element type ${type}, which is not supported here`,
+    { loc },
+  );
+export const mustBeConstant = (loc: Loc, role: string, name: string) =>
+  diagnostic("error", "QC2005", `the ${role} ${quote(name)} must be known at compile time`, {
+    loc,
+    notes: [
+      { label: "meaning", text: "it is computed from the model's inputs, not from constants and shapes" },
+    ],
+  });
+export const integerArithmetic = (loc: Loc, name: string, type: string) =>
+  diagnostic("error", "QC2006", `the node computes on the integers of ${quote(name)} (${type}) directly`, {
+    loc,
+    notes: [
+      { label: "needs", text: "a DequantizeLinear that says which real numbers the integers stand for" },
+    ],
+  });
+export const unsupportedForm = (loc: Loc, reason: string, fixes: readonly string[] = []) =>
+  diagnostic("error", "QC2007", reason, { loc, fixes });
+
+// QC212x, QC213x: quantizers as the file states them
+
+export const badScale = (loc: Loc, name: string, scale: number, index: number | undefined) =>
+  diagnostic(
+    "error",
+    "QC2120",
+    `scale ${quote(name)} is ${scale}${index === undefined ? "" : ` at index ${index}`}; a scale must be positive and finite`,
+    { loc },
+  );
+export const denormalScale = (loc: Loc, name: string, scale: number, count: number) =>
+  diagnostic(
+    "warning",
+    "QC2121",
+    `scale ${quote(name)} is as small as ${scale}${count > 1 ? ` (${count} entries)` : ""}, below the normal float32 range`,
+    {
+      loc,
+      notes: [{ label: "meaning", text: "taken exactly; runtimes that flush denormals to zero disagree" }],
+    },
+  );
+export const scaleLength = (loc: Loc, name: string, length: number, axis: number, size: number) =>
+  diagnostic("error", "QC2122", `scale ${quote(name)} has ${length} entries, axis ${axis} has size ${size}`, {
+    loc,
+  });
+export const quantizerShape = (loc: Loc, name: string, reason: string) =>
+  diagnostic("error", "QC2123", `${quote(name)} ${reason}`, { loc });
+export const quantizerAxisIgnored = (loc: Loc, axis: number, tensor: string) =>
+  diagnostic(
+    "warning",
+    "QC2124",
+    `axis ${axis} does not exist in ${quote(tensor)} of rank 1; its only axis is taken, whose size matches the scale`,
+    { loc, fixes: ["set the attribute axis to 0; other tools may refuse the file"] },
+  );
+export const blockQuantization = (loc: Loc, blockSize: string) =>
+  diagnostic("error", "QC2125", `block quantization (${blockSize}) is not supported`, {
+    loc,
+    fixes: ["quantize per tensor or per channel"],
+  });
+export const quantizerType = (loc: Loc, name: string, type: string) =>
+  diagnostic("error", "QC2126", `${quote(name)} has element type ${type}, which no integer quantizer has`, {
+    loc,
+  });
+export const zeroPointType = (loc: Loc, name: string, has: string, wants: string, severity: Severity) =>
+  diagnostic(severity, "QC2127", `zero point ${quote(name)} is ${has}, the quantized tensor is ${wants}`, {
+    loc,
+    ...(severity === "warning"
+      ? { notes: [{ label: "meaning", text: "unaffected: its values exist in both types" }] }
+      : {}),
+  });
+export const contradictoryQuantizers = (loc: Loc, tensor: string, made: string, read: string) =>
+  diagnostic(
+    "warning",
+    "QC2128",
+    `the integers of ${quote(tensor)} are quantized with one scale or zero point and dequantized with another`,
+    {
+      loc,
+      notes: [
+        { label: "made with", text: made },
+        { label: "read with", text: read },
+        { label: "meaning", text: "taken literally, as ONNX defines it" },
+      ],
+    },
+  );
+export const emptyQuantRange = (loc: Loc, lo: number, hi: number) =>
+  diagnostic("error", "QC2129", `the bounds leave no integer: ${lo} … ${hi}`, { loc });
+export const plainIntegers = (loc: Loc, tensor: string, type: string) =>
+  diagnostic("error", "QC2130", `${quote(tensor)} (${type}) is not the output of a quantizer`, { loc });
+export const dynamicQuantizer = (loc: Loc, role: string, name: string) =>
+  diagnostic("error", "QC2131", `the ${role} ${quote(name)} is computed at run time`, {
+    loc,
+    notes: [{ label: "meaning", text: "dynamic quantization: every inference would choose its own scale" }],
+    fixes: [
+      "quantize statically, with calibration data (onnxruntime.quantization.quantize_static) or by training",
+    ],
+  });
+
+// QC40xx: text (.qir) and verifier
+
+export const textToken = (text: string, loc: Loc) =>
+  diagnostic("error", "QC4001", `no token starts with ${quote(text, 20)}`, { loc });
+export const textSyntax = (found: string | undefined, expected: string, loc: Loc) =>
+  diagnostic("error", "QC4002", `syntax error at ${found === undefined ? "the end" : quote(found, 40)}`, {
+    loc,
+    notes: [{ label: "parser", text: expected }],
+  });
+export const textUnknownValue = (name: string, loc: Loc) =>
+  diagnostic("error", "QC4003", `value ${quote(name)} is not defined before this point`, { loc });
+export const textDuplicate = (name: string, loc: Loc) =>
+  diagnostic("error", "QC4004", `${quote(name)} is defined twice`, { loc });
+export const textType = (reason: string, loc: Loc) =>
+  diagnostic("error", "QC4005", `malformed type: ${reason}`, { loc });
+export const textAttr = (reason: string, loc: Loc) =>
+  diagnostic("error", "QC4006", `malformed attribute: ${reason}`, { loc });
+export const textData = (name: string, reason: string, loc: Loc) =>
+  diagnostic("error", "QC4007", `data entry ${quote(name)} ${reason}`, { loc });
+export const textCount = (what: string, needs: number, has: number, loc: Loc) =>
+  diagnostic("error", "QC4008", `${what}: ${needs} needed, ${has} given`, { loc });
+export const textReturnType = (name: string, loc: Loc) =>
+  diagnostic("error", "QC4009", `the declared result type is not the type of ${quote(name)}`, { loc });
+export const textDepth = (limit: number, loc: Loc) =>
+  diagnostic("error", "QC4010", `brackets are nested more than ${limit} deep`, { loc });
