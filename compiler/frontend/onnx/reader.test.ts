@@ -3,7 +3,7 @@ import * as w from "../../../test/onnx-writer.ts";
 import * as wire from "../../../test/protobuf-wire.ts";
 import type { Diagnostic } from "../../ir/diagnostics.ts";
 import { functionKey, type OnnxModel } from "./model.ts";
-import { type ReadOptions, readModel } from "./reader.ts";
+import { type ReadOptions, readModel, readTensor } from "./reader.ts";
 import { elements } from "./tensor.ts";
 
 function read(bytes: Uint8Array, options?: ReadOptions): OnnxModel {
@@ -349,4 +349,17 @@ describe("files that are no models", () => {
   test("a protobuf of something else", () => {
     expect(problems(wire.string(2, "other"))).toContain("QC1006 the model contains no graph");
   });
+});
+
+test("a tensor of its own", () => {
+  const bytes = wire.concat([
+    wire.int(1, 2),
+    wire.int(2, 22),
+    wire.bytes(9, Uint8Array.of(0xf8)),
+    wire.string(8, "t"),
+  ]);
+  const result = readTensor(bytes);
+  expect(result.ok && elements(result.value)).toEqual(Int8Array.of(-8, -1));
+  expect(readTensor(wire.int(1, 2)).diagnostics.map((d) => d.code)).toEqual(["QC1012"]);
+  expect(readTensor(wire.string(2, "x")).diagnostics.map((d) => d.code)).toEqual(["QC1003"]);
 });

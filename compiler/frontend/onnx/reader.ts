@@ -1,10 +1,10 @@
 /** The only door to protobuf: bytes in, plain model out. */
 import protobuf from "protobufjs/minimal.js";
-import { type Diagnostic, fail, ok, type Result } from "../../ir/diagnostics.ts";
+import { fail, ok, type Result } from "../../ir/diagnostics.ts";
 import { emptyFile, malformedProtobuf, modelTooComplex, modelTooLarge, notOnnx } from "../../ir/messages.ts";
 import { convertModel } from "./convert.ts";
-import type { Context, ExternalData } from "./convert-tensor.ts";
-import type { OnnxModel } from "./model.ts";
+import { type Context, convertTensor, type ExternalData } from "./convert-tensor.ts";
+import type { OnnxModel, OnnxTensor } from "./model.ts";
 import { onnx } from "./schema.gen.js";
 import { sniff } from "./sniff.ts";
 import { checkWire, WIRE_LIMITS, type WireLimits } from "./wire.ts";
@@ -28,10 +28,46 @@ const MAX_BYTES = 2 ** 31 - 1;
  */
 export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Result<OnnxModel> {
   const path = options.path ?? "";
+  const decoded = decode(bytes, options, "ModelProto");
+  if (!decoded.ok) return decoded;
+  const proto: onnx.ModelProto.$Shape = decoded.value;
+  const kind = proto.graph ? undefined : sniff(bytes);
+  if (kind !== undefined) return fail(notOnnx(path, kind.name, kind.fix));
+  const context = contextOf(options);
+  return finish(convertModel(proto, path, context), context);
+}
+
+/** Reads a single tensor, the content of a `.pb` file of ONNX's own tests. Otherwise like `readModel`. */
+export function readTensor(bytes: Uint8Array, options: ReadOptions = {}): Result<OnnxTensor> {
+  const decoded = decode(bytes, options, "TensorProto");
+  if (!decoded.ok) return decoded;
+  const context = contextOf(options);
+  return finish(convertTensor(decoded.value, "", context), context);
+}
+
+const contextOf = ({ external = () => undefined }: ReadOptions): Context => ({
+  diagnostics: [],
+  external,
+  files: new Map(),
+});
+
+function finish<T>(value: T | undefined, { diagnostics }: Context): Result<T> {
+  return value === undefined || diagnostics.some(({ severity }) => severity === "error")
+    ? fail(...diagnostics)
+    : ok(value, diagnostics);
+}
+
+/** Wire format only. */
+function decode<Type extends "ModelProto" | "TensorProto">(
+  bytes: Uint8Array,
+  options: ReadOptions,
+  type: Type,
+): Result<ReturnType<(typeof onnx)[Type]["decode"]>> {
+  const path = options.path ?? "";
   if (bytes.byteLength === 0) return fail(emptyFile(path));
   if (bytes.byteLength > MAX_BYTES) return fail(modelTooLarge(path, bytes.byteLength));
 
-  const wire = checkWire(bytes, options.limits ?? WIRE_LIMITS);
+  const wire = checkWire(bytes, options.limits ?? WIRE_LIMITS, type);
   if (!wire.ok) {
     const { problem } = wire;
     const kind = sniff(bytes);
@@ -46,25 +82,11 @@ export function readModel(bytes: Uint8Array, options: ReadOptions = {}): Result<
   // A plain view, since protobufjs treats a Node Buffer by other code, with other rules for broken UTF-8.
   const reader = protobuf.Reader.create(new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   reader.discardUnknown = !wire.unpacked;
-  let proto: onnx.ModelProto.$Shape;
   try {
-    proto = onnx.ModelProto.decode(reader);
+    return ok(onnx[type].decode(reader) as ReturnType<(typeof onnx)[Type]["decode"]>);
   } catch (error) {
     const reason =
       error instanceof TypeError ? "a name is not valid UTF-8" : error instanceof Error ? error.message : "";
     return fail(malformedProtobuf(path, reader.pos, "", reason));
   }
-
-  const kind = proto.graph ? undefined : sniff(bytes);
-  if (kind !== undefined) return fail(notOnnx(path, kind.name, kind.fix));
-  const diagnostics: Diagnostic[] = [];
-  const context: Context = {
-    diagnostics,
-    external: options.external ?? (() => undefined),
-    files: new Map(),
-  };
-  const model = convertModel(proto, path, context);
-  return model === undefined || diagnostics.some(({ severity }) => severity === "error")
-    ? fail(...diagnostics)
-    : ok(model, diagnostics);
 }

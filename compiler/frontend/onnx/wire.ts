@@ -85,7 +85,12 @@ const FIELDS: ReadonlyMap<string, ReadonlyMap<number, Field>> = new Map(
   ]),
 );
 
-export function checkWire(bytes: Uint8Array, limits: WireLimits = WIRE_LIMITS): WireReport {
+/** `root` is the type of the outermost message. */
+export function checkWire(
+  bytes: Uint8Array,
+  limits: WireLimits = WIRE_LIMITS,
+  root: "ModelProto" | "TensorProto" = "ModelProto",
+): WireReport {
   let messages = 0;
   let scalars = 0;
   let unpacked = false;
@@ -193,6 +198,6 @@ export function checkWire(bytes: Uint8Array, limits: WireLimits = WIRE_LIMITS): 
     return undefined;
   };
 
-  const problem = walk("ModelProto", bytes.byteLength, 0);
+  const problem = walk(root, bytes.byteLength, 0);
   return problem === undefined ? { ok: true, unpacked } : { ok: false, problem };
 }
