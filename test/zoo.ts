@@ -11,7 +11,7 @@ const ROOT = fileURLToPath(new URL("../../shared/zoo/", import.meta.url));
 export const zooIsThere: boolean = existsSync(ROOT);
 
 if (!zooIsThere) {
-  if (process.env["QC_REQUIRE_ALL"] === "1")
+  if (process.env.QC_REQUIRE_ALL === "1")
     throw new Error(`QC_REQUIRE_ALL is set, and there is no zoo at ${ROOT}`);
   console.warn(`skipped: tests over real models (no zoo at ${ROOT})`);
 }

@@ -13,6 +13,7 @@ import {
   sizeOf,
   splitDigits,
   type Term,
+  withHeadroom,
 } from "./tensor.ts";
 
 export function addReals(a: RealTensor, b: RealTensor): RealTensor {
@@ -94,16 +95,11 @@ export function sumGroups(a: RealTensor, shape: readonly number[], groupOf: Int3
   const sizes = new Float64Array(size);
   for (const g of groupOf) sizes[g]!++;
   const most = maxAbs(sizes);
-  const sum = (term: Term): void => {
-    if (maxAbs(term.num) * most >= LIMIT) {
-      splitDigits(term).forEach(sum);
-      return;
-    }
+  for (const term of withHeadroom(singleUnits(a.terms()), most)) {
     const num = new Float64Array(size);
     for (let i = 0; i < groupOf.length; i++) num[groupOf[i]!]! += term.num[i]!;
     terms.push({ num, units: term.units, index: undefined });
-  };
-  for (const term of singleUnits(a.terms())) sum(term);
+  }
   return reals(shape, simplify(terms));
 }
 

@@ -50,7 +50,7 @@ const exact = (tensor: Tensor | undefined): RealTensor => {
   return toReal(tensor);
 };
 
-const valueOf = (tensor: Tensor): Rational => exactAt(exact(tensor).terms(), 0);
+const firstOf = (tensor: Tensor): Rational => exactAt(exact(tensor).terms(), 0);
 const f32 = (value: number): Rational => fromNumber(Math.fround(value));
 
 const INTEGER: Readonly<Record<string, (a: number, b: number) => number>> = {
@@ -86,7 +86,7 @@ const binary =
     if (folded !== undefined) return [folded];
     if (a.kind === "approx" || b.kind === "approx") return [approx.binary(op, a, b)];
     if (op !== "Pow") return [REAL[op]!(toReal(a), toReal(b))];
-    const exponent = sizeOf(b.shape) === 1 ? valueOf(b) : undefined;
+    const exponent = sizeOf(b.shape) === 1 ? firstOf(b) : undefined;
     const times = exponent?.den === 1n && exponent.num >= 1n && exponent.num <= 8n ? Number(exponent.num) : 0;
     if (times === 0) return [approx.binary(op, a, b)];
     let power = toReal(a);
@@ -104,7 +104,7 @@ function clipTo(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
     const attribute = floatOf(node, name);
     if (given === undefined) return attribute === undefined ? undefined : finite(attribute);
     if (given.kind === "real" && given.literal !== undefined) return finite(given.literal[0]!);
-    return valueOf(given);
+    return firstOf(given);
   };
   const finite = (value: number) => (Number.isFinite(value) ? fromNumber(value) : undefined);
   const [lo, hi] = [limit(1, "min"), limit(2, "max")];

@@ -96,8 +96,7 @@ function quantizeLiteral(values: Float32Array, scheme: Scheme, data: Float64Arra
   }
 }
 
-export const clamp = (value: number, lo: number, hi: number): number =>
-  value < lo ? lo : value > hi ? hi : value;
+export const clamp = (value: number, lo: number, hi: number): number => Math.min(Math.max(value, lo), hi);
 
 /** Half to even; exact for every float64. */
 export function rne(x: number): number {

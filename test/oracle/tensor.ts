@@ -242,6 +242,12 @@ export function splitDigits(term: Term): [high: Term, low: Term] {
   ];
 }
 
+/** Terms short enough that sums of `count` of their integers stay exact. */
+export const withHeadroom = (terms: readonly Term[], count: number): Term[] =>
+  terms.flatMap((term) =>
+    maxAbs(term.num) * count < LIMIT ? [term] : withHeadroom(splitDigits(term), count),
+  );
+
 /** Adds up terms of one and the same unit where the sums stay exact, and drops zero terms. */
 export function simplify(terms: readonly Term[]): Term[] {
   const result: Term[] = [];
