@@ -28,7 +28,7 @@ export interface IntegerForm {
   readonly n: number;
   readonly lo: number;
   readonly hi: number;
-  readonly h: number;
+  readonly h: readonly number[];
   readonly narrow: string;
   readonly m: readonly (readonly number[])[];
   readonly c: readonly string[];
@@ -111,7 +111,7 @@ function integerFunction(r: IntegerForm, channel: number): (a: readonly bigint[]
     const down = quotient(a, c);
     const up = quotient(a, cUp);
     const takeUp = r.select === "odd" ? down % 2n !== 0n : r.select === "negative" ? down < 0n : down >= 0n;
-    return clamp((takeUp ? up : down) + BigInt(r.h));
+    return clamp((takeUp ? up : down) + BigInt(r.h[channel] as number));
   };
 }
 
@@ -184,7 +184,11 @@ function compareRow(
  */
 function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, box: Box): bigint[] | null {
   const before = spec.order === "shift_then_round";
-  const D = [...spec.scales, spec.offset, spec.zeroPoint].reduce((d, x) => d * x.den, 2n);
+  const gcd = (a: bigint, b: bigint): bigint => (b === 0n ? max(a, -a) : gcd(b, a % b));
+  const D = [...spec.scales, spec.offset, ...(before ? [spec.zeroPoint] : [])].reduce(
+    (d, x) => (d / gcd(d, x.den)) * x.den,
+    2n,
+  );
   const over = (x: Fraction) => (x.num * D) / x.den;
   const unit = 1n << BigInt(r.n);
   const corners = box.reduce<bigint[][]>(
@@ -202,40 +206,40 @@ function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, b
       const v = a.reduce((sum, x, i) => sum + x * BigInt(m[i] as number), BigInt(c));
       return { a, error: v * D - (w(a) + tau + shift * D) * unit };
     });
-  const nearest = spec.rounding.startsWith("half");
-  const outside = (list: { a: bigint[]; error: bigint }[], from: bigint, to: bigint) =>
-    list.find(({ error }) => error < from * unit || error >= to * unit)?.a ?? null;
-  if (r.form === "tie") {
-    const [downTau, upTau] = nearest ? [D / 2n - 1n, D / 2n] : [0n, D - 1n];
-    return (
-      outside(errors(r.c[channel] as string, downTau, 0n), 0n, 1n) ??
-      outside(errors(r.cUp?.[channel] as string, upTau, 0n), 0n, 1n)
-    );
-  }
-  if (nearest) {
-    const list = errors(r.c[channel] as string, D / 2n, after);
-    const gcd = (a: bigint, b: bigint): bigint => (b === 0n ? (a < 0n ? -a : a) : gcd(b, a % b));
+  /** Corner at which ⌊(Σ a·m + c) / 2ⁿ⌋ may differ from the one-sided rule. */
+  const miss = (c: string, rule: string, shift: bigint) => {
+    const tau = rule === "floor" ? 0n : rule === "ceil" ? D : D / 2n;
     const steps = spec.scales.map(over).reduce(gcd, D);
-    const tie = (w(corners[0] as bigint[]) + D / 2n) % steps === 0n;
-    if (!tie) return outside(list, -1n, 1n);
-    if (spec.rounding === "half_even") return corners[0] as bigint[];
-    const positive = corners.every((a) => w(a) >= 0n);
-    const up = positive === (spec.rounding === "half_up");
-    return up ? outside(list, 0n, 1n) : outside(list, -1n, 0n);
+    const reachable = (w(corners[0] as bigint[]) + tau) % steps === 0n;
+    const up = rule === "floor" || rule === "tie_up";
+    const from = reachable && up ? 0n : -1n;
+    const to = reachable && !up ? 0n : 1n;
+    return errors(c, tau, shift).find(({ error }) => error < from * unit || error >= to * unit)?.a ?? null;
+  };
+  const nearest = spec.rounding.startsWith("half");
+  const c = r.c[channel] as string;
+  if (r.form === "tie") {
+    const up = r.cUp?.[channel] as string;
+    return miss(c, nearest ? "tie_down" : "floor", 0n) ?? miss(up, nearest ? "tie_up" : "ceil", 0n);
   }
+  const positive = corners.every((a) => w(a) >= 0n);
   const negative = corners.every((a) => w(a) <= 0n);
-  const rule =
-    spec.rounding === "up"
-      ? negative
-        ? "floor"
-        : "ceil"
-      : spec.rounding === "down"
-        ? negative
-          ? "ceil"
-          : "floor"
-        : spec.rounding;
-  const list = errors(r.c[channel] as string, rule === "floor" ? 0n : D - 1n, after);
-  return outside(list, 0n, 1n);
+  const either = (x: string, y: string) => (positive ? x : negative ? y : null);
+  if (!nearest) {
+    const rules: Record<string, string | null> = {
+      up: either("ceil", "floor"),
+      down: either("floor", "ceil"),
+    };
+    const rule = spec.rounding in rules ? (rules[spec.rounding] as string | null) : spec.rounding;
+    return rule === null ? (corners[0] as bigint[]) : miss(c, rule, after);
+  }
+  if (miss(c, "tie_up", after) === null && miss(c, "tie_down", after) === null) return null;
+  const rules: Record<string, string | null> = {
+    half_up: either("tie_up", "tie_down"),
+    half_down: either("tie_down", "tie_up"),
+  };
+  const rule = rules[spec.rounding] ?? null;
+  return rule === null ? (corners[0] as bigint[]) : miss(c, rule, after);
 }
 
 /** Ranges of every intermediate of the class's recipe; a reason or null. */
@@ -256,7 +260,7 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
     );
   const [low, high] = span(m);
   const sums = constants.flatMap((x) => [low + x, high + x]);
-  const h = BigInt(r.h);
+  const h = BigInt(r.h[channel] as number);
   const total = r.class === "hi32" ? h << BigInt(r.n) : 0n;
   const v = sums.map((s) => floorDiv(s - total, 1n << BigInt(r.n)));
   if (!v.every((x) => bits(x, 32n) && bits(x + h, 32n))) return "quotient exceeds 32 bits";
@@ -269,7 +273,7 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
       if (clamp(sat(sat(x) + h)) !== clamp(x + h)) return "narrowing changes an output";
     }
   }
-  if (r.form === "floor" && r.class !== "hi32" && r.h !== 0) return "h without a use";
+  if (r.form === "floor" && r.class !== "hi32" && h !== 0n) return "h without a use";
   switch (r.class) {
     case "i32":
       return r.n <= 31 && sums.every((s) => bits(s, 32n)) && m.every((x) => bits(x, 32n))

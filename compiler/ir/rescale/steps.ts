@@ -1,0 +1,165 @@
+import { ceilDiv, toNumber } from "../rational.ts";
+import { clampedStep, type StepRule, stepInclusive, stepOffset } from "./boundary.ts";
+import type { IntRange } from "./types.ts";
+
+/** w(a) = (a·alpha + beta) / gamma, gamma > 0. */
+export interface Affine {
+  readonly alpha: bigint;
+  readonly beta: bigint;
+  readonly gamma: bigint;
+}
+
+/** A list of (output k, operands a and b); b is 0 when there is one operand. */
+export interface Points {
+  readonly k: number[];
+  readonly a: number[];
+  readonly b: number[];
+}
+
+/**
+ * The conditions on c for ⌊(a·m₁ + b·m₂ + c) / 2ⁿ⌋ to be exact, for every m and n:
+ * c ≥ k·2ⁿ − a·m₁ − b·m₂ for each point of `lower`, c < k·2ⁿ − a·m₁ − b·m₂ for each point of `upper`.
+ */
+export interface Constraints {
+  readonly lower: Points;
+  readonly upper: Points;
+  /** Reachable rounding boundaries that round up / that round down. */
+  tiesUp: number;
+  tiesDown: number;
+  /** Widest range of a in which the output does not saturate. */
+  window: IntRange;
+  /** Least and greatest output. */
+  first: number;
+  last: number;
+}
+
+export const emptyConstraints = (): Constraints => ({
+  lower: { k: [], a: [], b: [] },
+  upper: { k: [], a: [], b: [] },
+  tiesUp: 0,
+  tiesDown: 0,
+  window: { min: 0, max: 0 },
+  first: Number.POSITIVE_INFINITY,
+  last: Number.NEGATIVE_INFINITY,
+});
+
+/** Appends (x, y), x non-decreasing and y increasing, to a hull; `turn` is +1 for the upper hull, −1 for the lower. */
+function pushHull(xs: number[], ys: number[], x: number, y: number, turn: 1 | -1): void {
+  if (xs.length > 0 && xs[xs.length - 1] === x) {
+    if (turn < 0) return;
+    xs.pop();
+    ys.pop();
+  }
+  for (let i = xs.length - 1; i >= 1; i--) {
+    const x1 = xs[i] as number;
+    const y1 = ys[i] as number;
+    const x0 = xs[i - 1] as number;
+    const y0 = ys[i - 1] as number;
+    if (turn * ((y1 - y0) * (x - x1) - (y - y1) * (x1 - x0)) > 0) break;
+    xs.pop();
+    ys.pop();
+  }
+  xs.push(x);
+  ys.push(y);
+}
+
+/** Outputs beyond this many steps are not enumerated. */
+export const MAX_STEPS = 1 << 18;
+
+/**
+ * Adds to `out` the conditions for clamp(R(w(a)) + shift, lo, hi) over `range` at a fixed b. Only the vertices of the convex
+ * hull of the steps are kept: a bound linear in (k, a) is extreme there. Returns false, leaving `out` unchanged, when
+ * there are more than MAX_STEPS steps.
+ *
+ * A threshold T (least a′ whose output reaches k; a′ = ±a makes w non-decreasing) comes from a double when its error bound
+ * keeps it clear of every integer, else from one exact integer division.
+ * Cross products of hull points stay below 2^53: |a| ≤ 2^32 and at most 2^18 steps.
+ */
+export function addSteps(
+  out: Constraints,
+  w: Affine,
+  rule: StepRule,
+  shift: number,
+  lo: number,
+  hi: number,
+  range: IntRange,
+  b: number,
+): boolean {
+  if (range.min > range.max) return true;
+  const mirrored = w.alpha < 0n;
+  const alpha = mirrored ? -w.alpha : w.alpha;
+  const { beta, gamma } = w;
+  const aMin = mirrored ? -range.max : range.min;
+  const aMax = mirrored ? -range.min : range.max;
+  const jLo = lo - shift;
+  const jHi = hi - shift;
+  const numMin = BigInt(aMin) * alpha + beta;
+  const numMax = BigInt(aMax) * alpha + beta;
+  const first = clampedStep(numMin, gamma, rule, jLo, jHi);
+  const last = alpha === 0n ? first : clampedStep(numMax, gamma, rule, jLo, jHi);
+  if (last - first > MAX_STEPS) return false;
+
+  const lowerA: number[] = [];
+  const lowerK: number[] = [];
+  const upperA: number[] = [];
+  const upperK: number[] = [];
+  let windowMin = aMin;
+  let windowMax = aMax;
+  if (first > jLo) {
+    pushHull(lowerA, lowerK, aMin, first, 1);
+    if (onBoundary(numMin, gamma, rule, first)) out.tiesUp++;
+  }
+  if (first < last) {
+    const inverse = toNumber({ num: gamma, den: alpha });
+    const intercept = toNumber({ num: beta, den: gamma });
+    const reach = Math.abs(intercept) + Math.max(Math.abs(first), Math.abs(last)) + 1;
+    const error = inverse * reach * 2 ** -50;
+    const divisor = 2n * alpha;
+    for (let j = first + 1; j <= last; j++) {
+      const offset = stepOffset(rule, j);
+      const x = (j + offset / 2 - intercept) * inverse;
+      const below = Math.floor(x);
+      let threshold = below + 1;
+      if (!(x - below > error && threshold - x > error)) {
+        const target = BigInt(2 * j + offset) * gamma - 2n * beta;
+        const inclusive = stepInclusive(rule, j);
+        const ceiling = ceilDiv(target, divisor);
+        const exact = ceiling * divisor === target;
+        threshold = Number(exact && !inclusive ? ceiling + 1n : ceiling);
+        if (exact && inclusive) out.tiesUp++;
+        else if (exact) out.tiesDown++;
+      }
+      if (j === jLo + 1) windowMin = threshold - 1;
+      if (j === jHi) windowMax = threshold;
+      pushHull(lowerA, lowerK, threshold, j, 1);
+      pushHull(upperA, upperK, threshold - 1, j, -1);
+    }
+  }
+  if (last < jHi) {
+    pushHull(upperA, upperK, aMax, last + 1, -1);
+    if (onBoundary(numMax, gamma, rule, last + 1)) out.tiesDown++;
+  }
+
+  const sign = mirrored ? -1 : 1;
+  append(out.lower, lowerK, shift, lowerA, sign, b);
+  append(out.upper, upperK, shift, upperA, sign, b);
+  const span = mirrored ? { min: -windowMax, max: -windowMin } : { min: windowMin, max: windowMax };
+  if (first < last) {
+    out.window = { min: Math.min(out.window.min, span.min), max: Math.max(out.window.max, span.max) };
+  }
+  out.first = Math.min(out.first, first + shift);
+  out.last = Math.max(out.last, last + shift);
+  return true;
+}
+
+function onBoundary(num: bigint, den: bigint, rule: StepRule, j: number): boolean {
+  return 2n * num === BigInt(2 * j + stepOffset(rule, j)) * den;
+}
+
+function append(to: Points, k: number[], shift: number, a: number[], sign: 1 | -1, b: number): void {
+  for (let i = 0; i < k.length; i++) {
+    to.k.push((k[i] as number) + shift);
+    to.a.push(sign * (a[i] as number));
+    to.b.push(b);
+  }
+}
