@@ -346,6 +346,11 @@ describe("files that are no models", () => {
     const expected = what.startsWith("QC") ? what : `QC1002 not an ONNX model: the file looks like ${what}`;
     expect(problems(ascii(content), { path: "m.onnx" })).toEqual([expected]);
   });
+  test("a file beyond protobuf's limit is refused unread", () => {
+    expect(problems(new Uint8Array(2 ** 31))).toEqual([
+      "QC1005 the model file has 2147483648 bytes; protobuf allows at most 2147483647",
+    ]);
+  });
   test("a protobuf of something else", () => {
     expect(problems(wire.string(2, "other"))).toContain("QC1006 the model contains no graph");
   });
