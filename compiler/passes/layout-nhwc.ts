@@ -88,6 +88,7 @@ const foldConstants: Rule = {
       defs.map((d) => attr<Dense>(d!, "value")),
       op.attrs,
       op.results.map((r) => r.type),
+      operands.map((v) => v.type),
     );
     return [
       ctx.b.add1(
@@ -277,5 +278,3 @@ export const layoutNhwc = definePass({
     sinkThroughReduce,
   ],
 });
-
-export const movementRules: readonly Rule[] = [foldConstants, mergeTransposes, unitTranspose, mergeReshapes];

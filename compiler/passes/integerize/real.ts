@@ -80,7 +80,13 @@ function floatOp(e: RealExpr & { k: "op" }, args: readonly number[]): number {
     shape: [],
     data: Float64Array.of(x),
   }));
-  return opDef(e.op).evaluate(operands, e.attrs, [{ shape: [], elem: F64 }])[0]!.data[0]!;
+  const scalar = { shape: [], elem: F64 };
+  return opDef(e.op).evaluate(
+    operands,
+    e.attrs,
+    [scalar],
+    operands.map(() => scalar),
+  )[0]!.data[0]!;
 }
 
 export function evaluateReal(e: RealExpr, x: number): Real {

@@ -1,0 +1,313 @@
+/** Interval analysis of the integer graph: what every channel of every tensor can reach, from the real weights. */
+import type { Attr, Dense, Func, Op, Port, Value } from "./module.ts";
+import { attr } from "./op.ts";
+import { hasTrait } from "./ops/index.ts";
+import { requantSpec } from "./ops/integer-requant.ts";
+import type { Rational } from "./rational.ts";
+import { sign } from "./rational.ts";
+import { evaluateExact } from "./rescale/exact.ts";
+import { intMax, intMin } from "./types.ts";
+
+/** Inclusive bounds per index of the last axis, or one pair for the whole tensor. */
+export interface ChannelRange {
+  readonly min: readonly number[];
+  readonly max: readonly number[];
+}
+
+export const whole = (r: ChannelRange): { min: number; max: number } => ({
+  min: least(r.min),
+  max: greatest(r.max),
+});
+const least = (a: readonly number[]) => a.reduce((x, y) => Math.min(x, y), Number.POSITIVE_INFINITY);
+const greatest = (a: readonly number[]) => a.reduce((x, y) => Math.max(x, y), Number.NEGATIVE_INFINITY);
+export const rangeAt = (r: ChannelRange, c: number) =>
+  r.min.length === 1 ? { min: r.min[0]!, max: r.max[0]! } : { min: r.min[c]!, max: r.max[c]! };
+
+const uniform = (min: number, max: number): ChannelRange => ({ min: [min], max: [max] });
+const collapse = (r: ChannelRange): ChannelRange => {
+  const w = whole(r);
+  return uniform(w.min, w.max);
+};
+const build = (n: number, f: (c: number) => { min: number; max: number }): ChannelRange => {
+  const all = Array.from({ length: n }, (_, c) => f(c));
+  return { min: all.map((r) => r.min), max: all.map((r) => r.max) };
+};
+const map = (
+  r: ChannelRange,
+  f: (x: { min: number; max: number }, c: number) => { min: number; max: number },
+): ChannelRange => build(r.min.length, (c) => f(rangeAt(r, c), c));
+const union = (a: ChannelRange, b: ChannelRange): ChannelRange =>
+  build(Math.max(a.min.length, b.min.length), (c) => {
+    const [x, y] = [rangeAt(a, c), rangeAt(b, c)];
+    return { min: Math.min(x.min, y.min), max: Math.max(x.max, y.max) };
+  });
+
+export interface Ranges {
+  readonly of: (v: Value) => ChannelRange;
+}
+
+/** Ranges of every value of an integer function; `known` narrows params (their type bounds otherwise). */
+export function analyzeRanges(
+  func: Func,
+  known: (p: Port) => ChannelRange | undefined = () => undefined,
+): Ranges {
+  const ranges = new Map<Value, ChannelRange>();
+  const consts = new Map<Value, Dense>();
+  const of = (v: Value): ChannelRange => {
+    const r = ranges.get(v);
+    if (r === undefined) throw new Error(`no range for ${v.name}`);
+    return r;
+  };
+  for (const p of func.params) ranges.set(p.value, known(p) ?? paramRange(p));
+  for (const op of func.ops) {
+    if (op.name === "const") consts.set(op.results[0]!, attr<Dense>(op, "value"));
+    const rule = rules[op.name] ?? (hasTrait(op, "movement") ? movement : typeRange);
+    const r = rule(op, op.operands.map(of), (v) => consts.get(v));
+    for (const v of op.results) ranges.set(v, within(v, r));
+  }
+  return { of };
+}
+
+function paramRange(p: Port): ChannelRange {
+  const b = p.boundary;
+  return b.kind === "quantize" ? uniform(b.lo, b.hi) : typeBounds(p.value);
+}
+
+function typeBounds(v: Value): ChannelRange {
+  const e = v.type.elem;
+  if (e.kind !== "int") throw new Error("integer graph expected");
+  return uniform(intMin(e), intMax(e));
+}
+
+/** A proof may not be weaker than the declared type. */
+function within(v: Value, r: ChannelRange): ChannelRange {
+  const t = rangeAt(typeBounds(v), 0);
+  return map(r, (x) => ({ min: Math.max(x.min, t.min), max: Math.min(x.max, t.max) }));
+}
+
+type RangeRule = (
+  op: Op,
+  operands: readonly ChannelRange[],
+  constant: (v: Value) => Dense | undefined,
+) => ChannelRange;
+
+const typeRange: RangeRule = (op) => typeBounds(op.results[0]!);
+const lastAxis = (op: Op): number => op.results[0]!.type.shape.length - 1;
+const channels = (op: Op): number => op.results[0]!.type.shape.at(-1) ?? 1;
+const widen = (r: { min: number; max: number }, x: number) => ({
+  min: Math.min(r.min, x),
+  max: Math.max(r.max, x),
+});
+const product = (a: { min: number; max: number }, b: { min: number; max: number }) => {
+  const all = [a.min * b.min, a.min * b.max, a.max * b.min, a.max * b.max];
+  return { min: Math.min(...all), max: Math.max(...all) };
+};
+
+const rules: { readonly [name: string]: RangeRule } = {
+  const: (op) => {
+    const { data } = attr<Dense>(op, "value");
+    let min = Number.POSITIVE_INFINITY;
+    let max = Number.NEGATIVE_INFINITY;
+    for (const x of data) {
+      if (x < min) min = x;
+      if (x > max) max = x;
+    }
+    return data.length === 0 ? uniform(0, 0) : uniform(min, max);
+  },
+  "qc.conv": (op, [x], constant) => {
+    const w = constant(op.operands[1]!);
+    if (w === undefined) return typeRange(op, [], constant);
+    const [o, kh, kw, i] = w.shape as [number, number, number, number];
+    const padded = attr<readonly number[]>(op, "pads").some((p) => p !== 0);
+    const pad = attr<number>(op, "pad_value");
+    const perGroup = o / attr<number>(op, "groups");
+    const inputs = op.operands[0]!.type.shape[3]!;
+    const taps = Array.from({ length: inputs }, (_, c) =>
+      padded ? widen(rangeAt(x!, c), pad) : rangeAt(x!, c),
+    );
+    return build(o, (n) => {
+      const first = Math.floor(n / perGroup) * i;
+      let min = 0;
+      let max = 0;
+      for (let t = 0; t < kh * kw * i; t++) {
+        const weight = w.data[n * kh * kw * i + t]!;
+        const r = taps[first + (t % i)]!;
+        min += weight * (weight > 0 ? r.min : r.max);
+        max += weight * (weight > 0 ? r.max : r.min);
+      }
+      return { min, max };
+    });
+  },
+  "qc.matmul": (op, [a, b], constant) => {
+    const w = constant(op.operands[1]!);
+    const k = op.operands[0]!.type.shape.at(-1)!;
+    const [za, zb] = [attr<number>(op, "a_zero"), attr<number>(op, "b_zero")];
+    const shifted = (r: { min: number; max: number }, z: number) => ({ min: r.min - z, max: r.max - z });
+    if (w === undefined || w.shape.length !== 2) {
+      const p = product(shifted(whole(a!), za), shifted(whole(b!), zb));
+      return uniform(k * p.min, k * p.max);
+    }
+    const n = w.shape[1]!;
+    return build(n, (c) => {
+      let min = 0;
+      let max = 0;
+      for (let i = 0; i < k; i++) {
+        const weight = w.data[i * n + c]! - zb;
+        const r = shifted(rangeAt(a!, i), za);
+        min += weight * (weight > 0 ? r.min : r.max);
+        max += weight * (weight > 0 ? r.max : r.min);
+      }
+      return { min, max };
+    });
+  },
+  "qc.mul": (op, [a, b]) => {
+    const [za, zb] = [attr<number>(op, "a_zero"), attr<number>(op, "b_zero")];
+    const shifted = (r: { min: number; max: number }, z: number) => ({ min: r.min - z, max: r.max - z });
+    return build(Math.max(a!.min.length, b!.min.length), (c) =>
+      product(shifted(rangeAt(a!, c), za), shifted(rangeAt(b!, c), zb)),
+    );
+  },
+  "qc.requant": (op, operands) => {
+    const axis = attr<number>(op, "axis");
+    const perChannel = axis === lastAxis(op);
+    const rs = operands.map((r, i) => (perChannel && sameLast(op, op.operands[i]!) ? r : collapse(r)));
+    const lists = [
+      ...attr<readonly (readonly Rational[])[]>(op, "scales"),
+      attr<readonly Rational[]>(op, "offset"),
+    ];
+    const varies = lists.some((l) => l.length > 1) || rs.some((r) => r.min.length > 1);
+    const n = !varies ? 1 : perChannel ? channels(op) : op.results[0]!.type.shape[axis]!;
+    const r = build(n, (c) => {
+      const spec = requantSpec(op.attrs, c);
+      const ends = spec.scales.map((s, i) => {
+        const x = rangeAt(rs[i]!, c);
+        return sign(s) >= 0 ? [x.min, x.max] : [x.max, x.min];
+      });
+      return {
+        min: Number(
+          evaluateExact(
+            spec,
+            ends.map((e) => e[0]!),
+          ),
+        ),
+        max: Number(
+          evaluateExact(
+            spec,
+            ends.map((e) => e[1]!),
+          ),
+        ),
+      };
+    });
+    return perChannel ? r : collapse(r);
+  },
+  "qc.rescale": (op) => {
+    const { lo, hi } = attr<{ lo: number; hi: number } & { readonly [key: string]: Attr }>(op, "rescale");
+    return uniform(lo, hi);
+  },
+  "qc.clamp": (op, [x]) => {
+    const lo = attr<number>(op, "lo");
+    const hi = attr<number>(op, "hi");
+    const f = (v: number) => Math.min(Math.max(v, lo), hi);
+    return map(x!, (r) => ({ min: f(r.min), max: f(r.max) }));
+  },
+  "qc.add_const": (op, [x]) =>
+    map(x!, (r) => ({ min: r.min + attr<number>(op, "value"), max: r.max + attr<number>(op, "value") })),
+  "qc.table": (op, [x]) => {
+    const { data } = attr<Dense>(op, "table");
+    const first = attr<number>(op, "min");
+    return map(x!, (r) => {
+      let min = Number.POSITIVE_INFINITY;
+      let max = Number.NEGATIVE_INFINITY;
+      for (let t = r.min; t <= r.max; t++) {
+        min = Math.min(min, data[t - first]!);
+        max = Math.max(max, data[t - first]!);
+      }
+      return { min, max };
+    });
+  },
+  "qc.max_pool": (_, [x]) => x!,
+  "qc.sum_pool": (op, [x]) => {
+    const [kh, kw] = attr<readonly [number, number]>(op, "kernel");
+    const padded = attr<readonly number[]>(op, "pads").some((p) => p !== 0);
+    return map(x!, (r) => {
+      const t = padded ? widen(r, attr<number>(op, "pad_value")) : r;
+      return { min: t.min * kh * kw, max: t.max * kh * kw };
+    });
+  },
+  "qc.reduce_sum": (op, [x]) => {
+    const shape = op.operands[0]!.type.shape;
+    const axes = attr<readonly number[]>(op, "axes");
+    const count = axes.reduce((n, a) => n * shape[a]!, 1);
+    const r = axes.includes(shape.length - 1) ? collapse(x!) : x!;
+    return map(r, (y) => ({ min: y.min * count, max: y.max * count }));
+  },
+  "qc.insert_channels": (op, [x]) => {
+    if (attr<number>(op, "axis") !== lastAxis(op)) return collapse(union(x!, valuesRange(op)));
+    const indices = attr<readonly number[]>(op, "indices");
+    const values = attr<readonly number[]>(op, "values");
+    let next = 0;
+    return build(channels(op), (c) => {
+      const i = indices.indexOf(c);
+      return i >= 0 ? { min: values[i]!, max: values[i]! } : rangeAt(x!, next++);
+    });
+  },
+};
+
+const valuesRange = (op: Op): ChannelRange => {
+  const values = attr<readonly number[]>(op, "values");
+  return values.length === 0
+    ? uniform(Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY)
+    : uniform(least(values), greatest(values));
+};
+
+const sameLast = (op: Op, v: Value): boolean => v.type.shape.at(-1) === channels(op);
+
+/** Channels follow the last axis where the op keeps it; otherwise every channel may hold any value. */
+const movement: RangeRule = (op, operands) => {
+  const from = op.operands[0]!.type.shape;
+  const to = op.results[0]!.type.shape;
+  const x = operands[0]!;
+  const last = from.length - 1;
+  switch (op.name) {
+    case "layout.concat": {
+      if (attr<number>(op, "axis") !== lastAxis(op)) return operands.reduce(union);
+      return {
+        min: operands.flatMap((r, i) => spread(r.min, op.operands[i]!)),
+        max: operands.flatMap((r, i) => spread(r.max, op.operands[i]!)),
+      };
+    }
+    case "layout.pad": {
+      const value = attr<number>(op, "value");
+      const edge = attr<string>(op, "mode") === "constant";
+      const channelPads =
+        attr<readonly number[]>(op, "before")[last] !== 0 || attr<readonly number[]>(op, "after")[last] !== 0;
+      const r = channelPads ? collapse(x) : x;
+      return edge ? map(r, (y) => widen(y, value)) : r;
+    }
+    case "layout.reshape": {
+      if (x.min.length === 1) return x;
+      const n = to.at(-1) ?? 1;
+      const c = x.min.length;
+      // Trailing axes merged into the last: channels repeat with period c.
+      return n % c === 0 ? build(n, (i) => rangeAt(x, i % c)) : collapse(x);
+    }
+    case "layout.transpose":
+      return attr<readonly number[]>(op, "perm")[last] === last ? x : collapse(x);
+    case "layout.gather":
+      return attr<number>(op, "axis") === last && x.min.length > 1
+        ? build(to[last]!, (i) => rangeAt(x, attr<readonly number[]>(op, "indices")[i]!))
+        : x;
+    case "layout.slice":
+    case "layout.expand":
+    case "layout.tile":
+      return from[last] === to.at(-1) &&
+        !(op.name === "layout.slice" && attr<readonly number[]>(op, "axes").includes(last))
+        ? x
+        : collapse(x);
+    default:
+      return collapse(x);
+  }
+};
+
+const spread = (list: readonly number[], v: Value): readonly number[] =>
+  list.length === 1 ? new Array<number>(v.type.shape.at(-1)!).fill(list[0]!) : list;

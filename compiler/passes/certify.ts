@@ -1,0 +1,71 @@
+/** Replaces every exact requantization by integer multiply, add and shift, proved equal on the reachable range. */
+import { type Diagnostic, fail, ok } from "../ir/diagnostics.ts";
+import { notCertified } from "../ir/messages-quant.ts";
+import type { Attr, Func, Op, Value } from "../ir/module.ts";
+import { attr } from "../ir/op.ts";
+import { requantSpec } from "../ir/ops/integer-requant.ts";
+import { rescaleAttr } from "../ir/ops/integer-rescale.ts";
+import { definePass } from "../ir/pass.ts";
+import { analyzeRanges, type Ranges, rangeAt, whole } from "../ir/ranges.ts";
+import type { Rational } from "../ir/rational.ts";
+import { type Certified, certify as certifySpecs, rescaleManifest } from "../ir/rescale/index.ts";
+import type { IntRange } from "../ir/rescale/types.ts";
+import { rebuild } from "../ir/rewriter.ts";
+
+/** The specification and reachable ranges per channel; one entry when all channels share them. */
+function problem(op: Op, ranges: Ranges) {
+  const axis = attr<number>(op, "axis");
+  const shape = op.results[0]!.type.shape;
+  const channels = shape[axis] ?? 1;
+  const followsLast = (v: Value): boolean => axis === shape.length - 1 && v.type.shape.at(-1) === channels;
+  const reach = op.operands.map((v) =>
+    followsLast(v) ? ranges.of(v) : [whole(ranges.of(v))].map((r) => ({ min: [r.min], max: [r.max] }))[0]!,
+  );
+  const lists = [
+    ...attr<readonly (readonly Rational[])[]>(op, "scales"),
+    attr<readonly Rational[]>(op, "offset"),
+  ];
+  const n = lists.some((l) => l.length > 1) ? channels : 1;
+  const specs = Array.from({ length: n }, (_, c) => requantSpec(op.attrs, c));
+  const intervals: IntRange[][] = specs.map((_, c) => reach.map((r) => (n === 1 ? whole(r) : rangeAt(r, c))));
+  return { specs, intervals };
+}
+
+function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
+  const diagnostics: Diagnostic[] = [];
+  const ranges = analyzeRanges(func);
+  // Operands change identity while the function is rebuilt; the ranges are those of the original values.
+  const next = rebuild(func, (op, operands, b) => {
+    if (op.name !== "qc.requant") return undefined;
+    const { specs, intervals } = problem(op, ranges);
+    const done: Certified = certifySpecs(specs, intervals);
+    if (!done.ok) {
+      const { channel, a, expected, got, reason } = done.counterexample;
+      diagnostics.push(notCertified(op, channel, a, expected, got, reason));
+      return undefined;
+    }
+    const proof = rescaleManifest(done.rescale, done.certificate, intervals) as unknown as Attr;
+    const attrs = { axis: op.attrs.axis!, rescale: rescaleAttr(done.rescale), proof };
+    return [
+      b.add1("qc.rescale", operands, attrs, {
+        loc: op.loc,
+        names: [op.results[0]!.name],
+        types: [op.results[0]!.type],
+      }),
+    ];
+  });
+  return { func: next, diagnostics };
+}
+
+export const certify = definePass({
+  name: "certify",
+  summary: "Replace qc.requant by a certified dyadic qc.rescale.",
+  requires: ["no-float"],
+  ensures: ["certified"],
+  options: {},
+  run: (module) => {
+    const done = module.funcs.map(certifyFunc);
+    const diagnostics = done.flatMap((d) => d.diagnostics);
+    return diagnostics.length > 0 ? fail(...diagnostics) : ok({ ...module, funcs: done.map((d) => d.func) });
+  },
+});

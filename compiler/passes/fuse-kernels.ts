@@ -1,0 +1,151 @@
+/**
+ * Groups the integer graph into kernels: each becomes a function of its own, called from `main`. A kernel is one root op with
+ * everything that can be done to its result in registers; data movement and the like stand alone.
+ */
+
+import { createBuilder } from "../ir/builder.ts";
+import { ok } from "../ir/diagnostics.ts";
+import { type Func, type Module, type Op, type Port, uses, type Value } from "../ir/module.ts";
+import { definePass } from "../ir/pass.ts";
+
+/** Ops whose result may be finished in registers. */
+const roots = new Set([
+  "qc.conv",
+  "qc.matmul",
+  "qc.mul",
+  "qc.sum_pool",
+  "qc.reduce_sum",
+  "qc.rescale",
+  "qc.max_pool",
+]);
+/** Ops that finish a result in registers, in this order at most once each. */
+const finishers = ["qc.rescale", "qc.clamp", "qc.table"];
+
+interface Group {
+  readonly ops: Op[];
+}
+
+/** The chain of single-use ops that follow `root` and can be fused with it. */
+function chain(root: Op, users: ReadonlyMap<Value, Op[]>, results: ReadonlySet<Value>): Op[] {
+  const ops = [root];
+  if (!roots.has(root.name)) return ops;
+  let stage = root.name === "qc.rescale" ? 1 : root.name === "qc.max_pool" ? 1 : 0;
+  for (;;) {
+    const value = ops.at(-1)!.results[0]!;
+    const next = users.get(value);
+    if (results.has(value) || next?.length !== 1) return ops;
+    const op = next[0]!;
+    const at = finishers.indexOf(op.name);
+    const sameShape = op.results[0]!.type.shape.join() === value.type.shape.join();
+    if (at < stage || !sameShape || op.operands.length !== 1) return ops;
+    ops.push(op);
+    stage = at + 1;
+  }
+}
+
+function fuseFunc(main: Func): Module {
+  const users = uses(main);
+  const results = new Set(main.results.map((r) => r.value));
+  const producers = new Map<Value, Op>();
+  for (const op of main.ops) for (const r of op.results) producers.set(r, op);
+  const taken = new Set<Op>();
+  const groups = new Map<Op, Group>();
+  for (const op of main.ops) {
+    if (op.name === "const" || taken.has(op)) continue;
+    const ops = chain(op, users, results);
+    for (const o of ops) taken.add(o);
+    // The group runs where its last op stood: every operand of the chain exists by then.
+    groups.set(ops.at(-1)!, { ops });
+  }
+  const b = createBuilder(main.name);
+  for (const p of main.params) b.addParam(p);
+  const map = new Map<Value, Value>(main.params.map((p) => [p.value, p.value]));
+  const callees: Func[] = [];
+  const names = new Set<string>([main.name]);
+  for (const op of main.ops) {
+    const group = groups.get(op);
+    if (group === undefined) continue;
+    const { func, operands } = outline(group.ops, producers, names);
+    callees.push(func);
+    const result = op.results[0]!;
+    const called = b.add1(
+      "qc.call",
+      operands.map((v) => map.get(v)!),
+      { callee: func.name },
+      { loc: group.ops[0]!.loc, names: [result.name], types: [result.type] },
+    );
+    map.set(result, called);
+  }
+  for (const r of main.results)
+    b.addResult({ ...r, value: constantOr(r, map, producers, callees, names, b) });
+  return { funcs: [b.build(), ...callees] };
+}
+
+/** A result that is a plain constant gets a kernel that writes it. */
+function constantOr(
+  r: Port,
+  map: Map<Value, Value>,
+  producers: ReadonlyMap<Value, Op>,
+  callees: Func[],
+  names: Set<string>,
+  b: ReturnType<typeof createBuilder>,
+): Value {
+  const known = map.get(r.value);
+  if (known !== undefined) return known;
+  const { func, operands } = outline([producers.get(r.value)!], producers, names);
+  callees.push(func);
+  const v = b.add1(
+    "qc.call",
+    operands,
+    { callee: func.name },
+    { names: [r.value.name], types: [r.value.type] },
+  );
+  map.set(r.value, v);
+  return v;
+}
+
+/** The ops as a function: constants move inside, other operands become params. */
+function outline(
+  ops: readonly Op[],
+  producers: ReadonlyMap<Value, Op>,
+  names: Set<string>,
+): { func: Func; operands: Value[] } {
+  const inside = new Set(ops.flatMap((o) => o.results));
+  const operands: Value[] = [];
+  const consts: Op[] = [];
+  for (const op of ops)
+    for (const v of op.operands) {
+      if (inside.has(v)) continue;
+      const def = producers.get(v);
+      if (def?.name === "const") {
+        if (!consts.includes(def)) consts.push(def);
+      } else if (!operands.includes(v)) operands.push(v);
+    }
+  const last = ops.at(-1)!.results[0]!;
+  const base =
+    (last.name || ops[0]!.name)
+      .replace(/[^A-Za-z0-9_]+/g, "_")
+      .replace(/^_+|_+$/g, "")
+      .slice(-40) || "kernel";
+  let name = base;
+  for (let i = 1; names.has(name); i++) name = `${base}_${i}`;
+  names.add(name);
+  const port = (value: Value, i: number): Port => ({
+    value,
+    name: `${i}`,
+    dtype: "int32",
+    boundary: { kind: "none" },
+  });
+  return {
+    func: { name, params: operands.map(port), ops: [...consts, ...ops], results: [port(last, 0)] },
+    operands,
+  };
+}
+
+export const fuseKernels = definePass({
+  name: "fuse-kernels",
+  summary: "Outline each kernel – a root op with what finishes its result in registers – into a function.",
+  requires: ["no-float", "certified"],
+  options: {},
+  run: (module) => ok(fuseFunc(module.funcs[0]!)),
+});

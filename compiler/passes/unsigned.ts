@@ -1,0 +1,313 @@
+/**
+ * Stores every activation of at most 8 bits unsigned, and 16-bit ones signed: the operand forms of the dot products. A tensor
+ * whose type has the other sign is shifted by a constant t′ = t + k; whoever reads it absorbs k exactly.
+ */
+import { createBuilder, type FuncBuilder } from "../ir/builder.ts";
+import { ok } from "../ir/diagnostics.ts";
+import type { Attrs, Dense, Func, Op, Port, Value } from "../ir/module.ts";
+import { attr } from "../ir/op.ts";
+import { hasTrait } from "../ir/ops/index.ts";
+import { definePass } from "../ir/pass.ts";
+import { add, mul, type Rational, rational, sub } from "../ir/rational.ts";
+import { dce, mapFuncs } from "../ir/rewriter.ts";
+import { intMax, intMin, intTypeFor, type TensorType } from "../ir/types.ts";
+
+/** How far a value was moved: one number, or one per index of its last axis. */
+type Shift = readonly number[];
+const NONE: Shift = [0];
+const at = (s: Shift, c: number): number => (s.length === 1 ? s[0]! : s[c]!);
+
+interface Moved {
+  readonly value: Value;
+  readonly shift: Shift;
+}
+
+/** What to add so that the type gets the wanted sign; 0 if it has it. */
+function wanted(t: TensorType): number {
+  if (t.elem.kind !== "int") return 0;
+  const { signed, bits } = t.elem;
+  if (signed && bits <= 8) return 2 ** (bits - 1);
+  if (!signed && bits === 16) return -32768;
+  return 0;
+}
+
+const moveType = (t: TensorType, k: number): TensorType => {
+  if (t.elem.kind !== "int" || k === 0) return t;
+  const elem = intTypeFor(intMin(t.elem) + k, intMax(t.elem) + k);
+  if (elem === undefined) throw new Error("shifted type needs more than 32 bits");
+  return { shape: t.shape, elem };
+};
+
+const uniformShift = (m: Moved): number => {
+  if (m.shift.length !== 1) throw new Error("per-channel shift where one is needed");
+  return m.shift[0]!;
+};
+
+/** Σ of each output's weights over everything it multiplies. */
+function columnSums(
+  w: Dense,
+  outputs: number,
+  inner: (o: number, i: number) => number,
+  count: number,
+): number[] {
+  return Array.from({ length: outputs }, (_, o) => {
+    let s = 0;
+    for (let i = 0; i < count; i++) s += w.data[inner(o, i)]!;
+    return s;
+  });
+}
+
+const options = (op: Op, types = op.results.map((r) => r.type)) => ({
+  loc: op.loc,
+  names: op.results.map((r) => r.name),
+  types,
+});
+
+function moveFunc(func: Func): Func {
+  const b = createBuilder(func.name);
+  const moved = new Map<Value, Moved>();
+  const consts = new Map<Value, Dense>();
+  for (const p of func.params) {
+    b.addParam(p);
+    const k = wanted(p.value.type);
+    const value =
+      k === 0
+        ? p.value
+        : b.add1(
+            "qc.add_const",
+            [p.value],
+            { value: k },
+            { names: [p.value.name], types: [moveType(p.value.type, k)] },
+          );
+    moved.set(p.value, { value, shift: [k] });
+  }
+  for (const op of func.ops) {
+    if (op.name === "const") {
+      b.append(op);
+      consts.set(op.results[0]!, attr<Dense>(op, "value"));
+      moved.set(op.results[0]!, { value: op.results[0]!, shift: NONE });
+      continue;
+    }
+    const rule = rules[op.name] ?? (hasTrait(op, "movement") ? moveMovement : undefined);
+    if (rule === undefined) throw new Error(`unsigned: no rule for ${op.name}`);
+    moved.set(
+      op.results[0]!,
+      rule(
+        b,
+        op,
+        op.operands.map((v) => moved.get(v)!),
+        (v) => consts.get(v),
+      ),
+    );
+  }
+  for (const r of func.results) b.addResult({ ...r, value: restore(b, r, moved.get(r.value)!) });
+  return dce(b.build());
+}
+
+/** The value as the graph declares it, at its edge. */
+const restore = (b: FuncBuilder, port: Port, m: Moved): Value => unshift(b, m, port.value.type, port.name);
+
+/** The value without its shift. */
+function unshift(b: FuncBuilder, m: Moved, type: TensorType, name: string): Value {
+  if (m.shift.every((k) => k === 0)) return m.value;
+  if (m.shift.length === 1)
+    return b.add1("qc.add_const", [m.value], { value: -m.shift[0]! }, { names: [name], types: [type] });
+  const elem = type.elem;
+  if (elem.kind !== "int") throw new Error("integer graph expected");
+  const attrs: Attrs = {
+    axis: type.shape.length - 1,
+    scales: [[rational(1n)]],
+    offset: m.shift.map((k) => rational(BigInt(-k))),
+    zero_point: rational(0n),
+    lo: intMin(elem),
+    hi: intMax(elem),
+    rounding: "half_even",
+    order: "round_then_shift",
+  };
+  return b.add1("qc.requant", [m.value], attrs, { names: [name], types: [type] });
+}
+
+type RuleFn = (
+  b: FuncBuilder,
+  op: Op,
+  operands: readonly Moved[],
+  constant: (v: Value) => Dense | undefined,
+) => Moved;
+
+/** y = f(x) that keeps the shift of its operand, e.g. max. */
+const keep =
+  (attrs: (a: Attrs, k: number) => Attrs = (a) => a): RuleFn =>
+  (b, op, [x]) => {
+    const k = uniformShift(x!);
+    return {
+      value: b.add1(op.name, [x!.value], attrs(op.attrs, k), options(op, [moveType(op.results[0]!.type, k)])),
+      shift: [k],
+    };
+  };
+
+/** Shifts the result of an op that may choose its constant freely. */
+const target = (op: Op): number => wanted(op.results[0]!.type);
+
+const rules: { readonly [name: string]: RuleFn } = {
+  // Σ (t + k)·w = Σ t·w + k·Σw; padded taps read the padding value of the shifted tensor.
+  "qc.conv": (b, op, [x, w], constant) => {
+    const weights = constant(w!.value);
+    const k = uniformShift(x!);
+    if (weights === undefined) throw new Error("convolution weights must be constant");
+    const [o, ...inner] = op.operands[1]!.type.shape as [number, ...number[]];
+    const n = inner.reduce((a, d) => a * d, 1);
+    const shift = k === 0 ? NONE : columnSums(weights, o, (c, i) => c * n + i, n).map((s) => s * k);
+    return accumulate(
+      b,
+      op,
+      [x!.value, w!.value],
+      { ...op.attrs, pad_value: attr<number>(op, "pad_value") + k },
+      shift,
+    );
+  },
+  "qc.matmul": (b, op, [x, w], constant) => {
+    const [ka, kb] = [uniformShift(x!), uniformShift(w!)];
+    const weights = constant(w!.value);
+    const az = attr<number>(op, "a_zero");
+    if (weights === undefined || weights.shape.length !== 2 || az !== 0) {
+      const attrs = { a_zero: az + ka, b_zero: attr<number>(op, "b_zero") + kb };
+      return { value: b.add1(op.name, [x!.value, w!.value], attrs, options(op)), shift: NONE };
+    }
+    const [k, n] = weights.shape as [number, number];
+    const shift = ka === 0 ? NONE : columnSums(weights, n, (c, i) => i * n + c, k).map((s) => s * ka);
+    return accumulate(b, op, [x!.value, w!.value], op.attrs, shift);
+  },
+  "qc.mul": (b, op, [x, y]) => {
+    const attrs = {
+      a_zero: attr<number>(op, "a_zero") + uniformShift(x!),
+      b_zero: attr<number>(op, "b_zero") + uniformShift(y!),
+    };
+    return { value: b.add1(op.name, [x!.value, y!.value], attrs, options(op)), shift: NONE };
+  },
+  "qc.sum_pool": (b, op, [x]) => {
+    const k = uniformShift(x!);
+    const [kh, kw] = attr<readonly [number, number]>(op, "kernel");
+    return accumulate(b, op, [x!.value], { ...op.attrs, pad_value: attr<number>(op, "pad_value") + k }, [
+      k * kh * kw,
+    ]);
+  },
+  "qc.reduce_sum": (b, op, [x]) => {
+    const shape = op.operands[0]!.type.shape;
+    const count = attr<readonly number[]>(op, "axes").reduce((n, a) => n * shape[a]!, 1);
+    return accumulate(b, op, [x!.value], op.attrs, [uniformShift(x!) * count]);
+  },
+  "qc.max_pool": keep(),
+  "qc.clamp": keep((a, k) => ({ lo: (a.lo as number) + k, hi: (a.hi as number) + k })),
+  "qc.table": (b, op, [x]) => {
+    const k = target(op);
+    const table = attr<Dense>(op, "table");
+    const type = moveType(op.results[0]!.type, k);
+    const elem = type.elem;
+    if (elem.kind !== "int") throw new Error("integer graph expected");
+    const attrs: Attrs = {
+      table: { ...table, elem, data: Int32Array.from(table.data, (v) => v + k) },
+      min: attr<number>(op, "min") + uniformShift(x!),
+    };
+    return { value: b.add1(op.name, [x!.value], attrs, options(op, [type])), shift: [k] };
+  },
+  "qc.softmax": (b, op, [x]) => {
+    const k = target(op);
+    const attrs = {
+      ...op.attrs,
+      zero_point: attr<number>(op, "zero_point") + k,
+      lo: attr<number>(op, "lo") + k,
+      hi: attr<number>(op, "hi") + k,
+    };
+    return {
+      value: b.add1(op.name, [x!.value], attrs, options(op, [moveType(op.results[0]!.type, k)])),
+      shift: [k],
+    };
+  },
+  // clamp(R(Σ S·(t′ − k) + B) + z, lo, hi) + k′: the offset absorbs S·k, the zero point and the bounds take k′.
+  "qc.requant": (b, op, operands) => {
+    const k = target(op);
+    const axis = attr<number>(op, "axis");
+    const rank = op.results[0]!.type.shape.length;
+    const scales = attr<readonly (readonly Rational[])[]>(op, "scales");
+    const offset = attr<readonly Rational[]>(op, "offset");
+    const widest = Math.max(
+      offset.length,
+      ...operands.map((m, i) =>
+        m.shift.every((s) => s === 0) ? 1 : Math.max(m.shift.length, scales[i]!.length),
+      ),
+    );
+    if (operands.some((m) => m.shift.length > 1) && axis !== rank - 1)
+      throw new Error("requant axis is not the channel axis");
+    const newOffset = Array.from({ length: widest }, (_, c) =>
+      operands.reduce(
+        (sum, m, i) => {
+          const s = scales[i]!;
+          const shift = at(m.shift, c);
+          return shift === 0 ? sum : sub(sum, mul(s.length === 1 ? s[0]! : s[c]!, rational(BigInt(shift))));
+        },
+        offset.length === 1 ? offset[0]! : offset[c]!,
+      ),
+    );
+    const attrs: Attrs = {
+      ...op.attrs,
+      offset: newOffset,
+      zero_point: add(attr<Rational>(op, "zero_point"), rational(BigInt(k))),
+      lo: attr<number>(op, "lo") + k,
+      hi: attr<number>(op, "hi") + k,
+    };
+    return {
+      value: b.add1(
+        op.name,
+        operands.map((m) => m.value),
+        attrs,
+        options(op, [moveType(op.results[0]!.type, k)]),
+      ),
+      shift: [k],
+    };
+  },
+  "qc.add_const": (b, op, [x]) => {
+    const k = target(op);
+    const value = attr<number>(op, "value") - uniformShift(x!) + k;
+    return {
+      value: b.add1(op.name, [x!.value], { value }, options(op, [moveType(op.results[0]!.type, k)])),
+      shift: [k],
+    };
+  },
+};
+
+/** An accumulator whose true value is the new one minus `shift`; its declared type grows to hold both. */
+function accumulate(b: FuncBuilder, op: Op, operands: readonly Value[], attrs: Attrs, shift: Shift): Moved {
+  const type = op.results[0]!.type;
+  if (type.elem.kind !== "int") throw new Error("integer graph expected");
+  const lo = intMin(type.elem) + Math.min(...shift, 0);
+  const hi = intMax(type.elem) + Math.max(...shift, 0);
+  const elem = intTypeFor(lo, hi) ?? { kind: "int" as const, signed: true, bits: 32 };
+  return { value: b.add1(op.name, operands, attrs, options(op, [{ shape: type.shape, elem }])), shift };
+}
+
+/** Moving elements moves their shift along; joined parts must share one. */
+const moveMovement: RuleFn = (b, op, operands) => {
+  const common =
+    operands[0]!.shift.length === 1 &&
+    operands.every((m) => m.shift.length === 1 && m.shift[0] === operands[0]!.shift[0]);
+  const narrow = wanted(op.results[0]!.type) !== 0;
+  const k = common && !narrow ? operands[0]!.shift[0]! : wanted(op.results[0]!.type);
+  const values = operands.map((m, i) => {
+    const type = op.operands[i]!.type;
+    if (m.shift.length === 1 && m.shift[0] === k) return m.value;
+    const plain = unshift(b, m, type, op.operands[i]!.name);
+    return k === 0 ? plain : b.add1("qc.add_const", [plain], { value: k }, { types: [moveType(type, k)] });
+  });
+  const attrs = op.name === "layout.pad" ? { ...op.attrs, value: attr<number>(op, "value") + k } : op.attrs;
+  return {
+    value: b.add1(op.name, values, attrs, options(op, [moveType(op.results[0]!.type, k)])),
+    shift: [k],
+  };
+};
+
+export const unsigned = definePass({
+  name: "unsigned",
+  summary: "Shift activations so that those of at most 8 bits are unsigned and 16-bit ones signed.",
+  options: {},
+  run: (module) => ok(mapFuncs(module, moveFunc)),
+});
