@@ -145,6 +145,8 @@ const shuffle: Meaning = (f, out, a, b, _c, imm) => {
     f.u8[out * 16 + i] = f.u8[imm[i]! < 16 ? a * 16 + imm[i]! : b * 16 + imm[i]! - 16]!;
 };
 
+const min = (x: number, y: number): number => Math.min(x, y);
+const max = (x: number, y: number): number => Math.max(x, y);
 const clamp = (x: number, lo: number, hi: number): number => Math.max(lo, Math.min(hi, x));
 const ones = (x: boolean): number => (x ? -1 : 0);
 const nonzero = (x: number): number => {
@@ -245,8 +247,8 @@ export const semantics: { readonly [K in OpName]: Meaning } = {
   "select.i64": (f, out, a, b, c) => {
     f.i64[out * 2] = f.i64[(f.i32[c * 4] !== 0 ? a : b) * 2]!;
   },
-  "min_s.i32": scalar32("i32", Math.min),
-  "max_s.i32": scalar32("i32", Math.max),
+  "min_s.i32": scalar32("i32", min),
+  "max_s.i32": scalar32("i32", max),
   "wrap.i64": (f, out, a) => {
     f.i32[out * 4] = f.i32[a * 4]!;
   },
@@ -292,18 +294,18 @@ export const semantics: { readonly [K in OpName]: Meaning } = {
   "bitselect.i16x8": bitwise.bitselect,
   "bitselect.i32x4": bitwise.bitselect,
   "bitselect.i64x2": bitwise.bitselect,
-  "min_s.i8x16": lanes("i8", Math.min),
-  "min_s.i16x8": lanes("i16", Math.min),
-  "min_s.i32x4": lanes("i32", Math.min),
-  "min_u.i8x16": lanes("u8", Math.min),
-  "min_u.i16x8": lanes("u16", Math.min),
-  "min_u.i32x4": lanes("u32", Math.min),
-  "max_s.i8x16": lanes("i8", Math.max),
-  "max_s.i16x8": lanes("i16", Math.max),
-  "max_s.i32x4": lanes("i32", Math.max),
-  "max_u.i8x16": lanes("u8", Math.max),
-  "max_u.i16x8": lanes("u16", Math.max),
-  "max_u.i32x4": lanes("u32", Math.max),
+  "min_s.i8x16": lanes("i8", min),
+  "min_s.i16x8": lanes("i16", min),
+  "min_s.i32x4": lanes("i32", min),
+  "min_u.i8x16": lanes("u8", min),
+  "min_u.i16x8": lanes("u16", min),
+  "min_u.i32x4": lanes("u32", min),
+  "max_s.i8x16": lanes("i8", max),
+  "max_s.i16x8": lanes("i16", max),
+  "max_s.i32x4": lanes("i32", max),
+  "max_u.i8x16": lanes("u8", max),
+  "max_u.i16x8": lanes("u16", max),
+  "max_u.i32x4": lanes("u32", max),
   "add_sat_s.i8x16": lanes("i8", (x, y) => clamp(x + y, ...S8)),
   "add_sat_s.i16x8": lanes("i16", (x, y) => clamp(x + y, ...S16)),
   "add_sat_u.i8x16": lanes("u8", (x, y) => clamp(x + y, ...U8)),
