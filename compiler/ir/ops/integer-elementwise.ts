@@ -28,6 +28,39 @@ const clamp = defineOp({
   },
 });
 
+const addConst = defineOp({
+  name: "qc.add_const",
+  summary: "x + value. The author chooses the result's integer type.",
+  operands: ["x"],
+  attrs: { value: required("int", "what is added") },
+  traits: ["elementwise", "monotone"],
+  infer: ([x], _, declared) => allOf("int", [x!]) ?? chosenInt(x!.shape, declared, x!.elem),
+  evaluate: ([x], attrs, [type]) => {
+    const value = attrs.value as number;
+    return [
+      storeInts(
+        Float64Array.from(x!.data, (v) => v + value),
+        type!,
+      ),
+    ];
+  },
+});
+
+const addConst = defineOp({
+  name: "qc.add_const",
+  summary: "x + value. The author chooses the result's integer type.",
+  operands: ["x"],
+  attrs: { value: required("int", "the addend") },
+  traits: ["elementwise", "monotone"],
+  infer: ([x], _, declared) => allOf("int", [x!]) ?? chosenInt(x!.shape, declared, x!.elem),
+  evaluate: ([x], attrs, [type]) => [
+    storeInts(
+      Float64Array.from(x!.data, (v) => v + (attrs.value as number)),
+      type!,
+    ),
+  ],
+});
+
 const table = defineOp({
   name: "qc.table",
   summary:
@@ -120,4 +153,4 @@ const call = defineOp({
   },
 });
 
-export const integerElementwiseOps: readonly OpDef[] = [clamp, table, insertChannels, call];
+export const integerElementwiseOps: readonly OpDef[] = [clamp, addConst, table, insertChannels, call];
