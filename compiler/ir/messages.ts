@@ -411,29 +411,3 @@ export const dynamicQuantizer = (loc: Loc, role: string, name: string) =>
       "quantize statically, with calibration data (onnxruntime.quantization.quantize_static) or by training",
     ],
   });
-
-// QC40xx: text (.qir) and verifier
-
-export const textToken = (text: string, loc: Loc) =>
-  diagnostic("error", "QC4001", `no token starts with ${quote(text, 20)}`, { loc });
-export const textSyntax = (found: string | undefined, expected: string, loc: Loc) =>
-  diagnostic("error", "QC4002", `syntax error at ${found === undefined ? "the end" : quote(found, 40)}`, {
-    loc,
-    notes: [{ label: "parser", text: expected }],
-  });
-export const textUnknownValue = (name: string, loc: Loc) =>
-  diagnostic("error", "QC4003", `value ${quote(name)} is not defined before this point`, { loc });
-export const textDuplicate = (name: string, loc: Loc) =>
-  diagnostic("error", "QC4004", `${quote(name)} is defined twice`, { loc });
-export const textType = (reason: string, loc: Loc) =>
-  diagnostic("error", "QC4005", `malformed type: ${reason}`, { loc });
-export const textAttr = (reason: string, loc: Loc) =>
-  diagnostic("error", "QC4006", `malformed attribute: ${reason}`, { loc });
-export const textData = (name: string, reason: string, loc: Loc) =>
-  diagnostic("error", "QC4007", `data entry ${quote(name)} ${reason}`, { loc });
-export const textCount = (what: string, needs: number, has: number, loc: Loc) =>
-  diagnostic("error", "QC4008", `${what}: ${needs} needed, ${has} given`, { loc });
-export const textReturnType = (name: string, loc: Loc) =>
-  diagnostic("error", "QC4009", `the declared result type is not the type of ${quote(name)}`, { loc });
-export const textDepth = (limit: number, loc: Loc) =>
-  diagnostic("error", "QC4010", `brackets are nested more than ${limit} deep`, { loc });

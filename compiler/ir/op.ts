@@ -6,6 +6,7 @@ import type { TensorType } from "./types.ts";
 export type AttrKind =
   | "bool"
   | "int"
+  | "bigint"
   | "float"
   | "string"
   | "ints"

@@ -20,7 +20,7 @@ import {
 } from "chevrotain";
 import type { Diagnostic, Loc, Result } from "./diagnostics.ts";
 import { fail } from "./diagnostics.ts";
-import { textDepth, textSyntax, textToken } from "./messages.ts";
+import { textDepth, textSyntax, textToken } from "./messages-text.ts";
 import type { Module } from "./module.ts";
 import type {
   AttrNode,

@@ -109,6 +109,8 @@ export function attrOf(kind: AttrKind): fc.Arbitrary<Attr> {
       return fc.boolean();
     case "int":
       return fc.oneof(small, fc.integer());
+    case "bigint":
+      return fc.bigInt();
     case "float":
       return number;
     case "string":

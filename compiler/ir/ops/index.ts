@@ -7,6 +7,8 @@ import { floatWindowOps } from "./float-window.ts";
 import { integerElementwiseOps } from "./integer-elementwise.ts";
 import { integerLinearOps } from "./integer-linear.ts";
 import { requantOps } from "./integer-requant.ts";
+import { rescaleOps } from "./integer-rescale.ts";
+import { softmaxOps } from "./integer-softmax.ts";
 import { integerWindowOps } from "./integer-window.ts";
 import { layoutOps } from "./layout.ts";
 import { quantOps } from "./quant.ts";
@@ -23,6 +25,8 @@ export const OPS: readonly OpDef[] = [
   ...integerWindowOps,
   ...integerElementwiseOps,
   ...requantOps,
+  ...softmaxOps,
+  ...rescaleOps,
 ];
 
 const table: ReadonlyMap<string, OpDef> = new Map(OPS.map((def) => [def.name, def]));

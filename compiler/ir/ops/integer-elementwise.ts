@@ -46,21 +46,6 @@ const addConst = defineOp({
   },
 });
 
-const addConst = defineOp({
-  name: "qc.add_const",
-  summary: "x + value. The author chooses the result's integer type.",
-  operands: ["x"],
-  attrs: { value: required("int", "the addend") },
-  traits: ["elementwise", "monotone"],
-  infer: ([x], _, declared) => allOf("int", [x!]) ?? chosenInt(x!.shape, declared, x!.elem),
-  evaluate: ([x], attrs, [type]) => [
-    storeInts(
-      Float64Array.from(x!.data, (v) => v + (attrs.value as number)),
-      type!,
-    ),
-  ],
-});
-
 const table = defineOp({
   name: "qc.table",
   summary:

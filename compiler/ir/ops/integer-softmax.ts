@@ -60,4 +60,4 @@ const softmax = defineOp({
   },
 });
 
-export const integerSoftmaxOps: readonly OpDef[] = [softmax];
+export const softmaxOps: readonly OpDef[] = [softmax];

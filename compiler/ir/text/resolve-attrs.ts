@@ -1,7 +1,7 @@
 /** Types, attributes and the data section: from syntax to values. */
 import { dense as makeDense } from "../dense.ts";
 import type { Diagnostic, Loc } from "../diagnostics.ts";
-import { textAttr, textData, textDuplicate, textType } from "../messages.ts";
+import { textAttr, textData, textDuplicate, textType } from "../messages-text.ts";
 import type { Attr, Attrs, Dense, Elements } from "../module.ts";
 import {
   type ElemType,

@@ -1,7 +1,7 @@
 /** From syntax to a module: value names, symbols, ports. */
 import { withDefaults } from "../builder.ts";
 import { type Diagnostic, fail, type Loc, ok, type Result } from "../diagnostics.ts";
-import { textAttr, textCount, textDuplicate, textReturnType, textUnknownValue } from "../messages.ts";
+import { textAttr, textCount, textDuplicate, textReturnType, textUnknownValue } from "../messages-text.ts";
 import type { Attr, Attrs, Boundary, Func, Module, Op, Port, Value } from "../module.ts";
 import { findOp } from "../ops/index.ts";
 import { sameType } from "../types.ts";
