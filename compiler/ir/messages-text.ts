@@ -75,3 +75,8 @@ export const unknownPass = (name: string, known: readonly string[]) =>
   error("QC4041", `no pass is called ${quote(name)}`, undefined, {
     notes: known.length > 0 ? [{ label: "passes", text: known.join(", ") }] : [],
   });
+export const badPassText = (text: string, options: readonly string[] = []) =>
+  error("QC4042", `malformed pass list at ${quote(text, 40)}`, undefined, {
+    notes: options.length > 0 ? [{ label: "options", text: options.join(", ") }] : [],
+    fixes: ['write passes as name or name{"option": value}, separated by commas'],
+  });
