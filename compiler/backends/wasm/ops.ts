@@ -51,7 +51,8 @@ const rows = <const N extends string>(name: N, f: Emit): { readonly [K in `${N}.
     readonly [K in `${N}.${Vec}`]: Emit;
   };
 
-/** Odd 32-bit lanes of two vectors: the high halves of four 64-bit products. */
+/** Even and odd 32-bit lanes of two vectors: the low and high halves of four 64-bit lanes. */
+const LOW_HALVES = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
 const HIGH_HALVES = [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31];
 
 const select: Emit = ({ m }, [a, b, cond]) => {
@@ -257,6 +258,7 @@ export const emitOp: { readonly [K in OpName]: Emit } = {
   "narrow_s.i16x8": bin((m, a, b) => m.i16x8.narrow_i32x4_s(a, b)),
   "narrow_u.i8x16": bin((m, a, b) => m.i8x16.narrow_i16x8_u(a, b)),
   "narrow_u.i16x8": bin((m, a, b) => m.i16x8.narrow_i32x4_u(a, b)),
+  "truncate.i32x4": bin((m, a, b) => m.i8x16.shuffle(a, b, LOW_HALVES)),
   "dot2.i32x4": bin((m, a, b) => m.i32x4.dot_i16x8_s(a, b)),
   "dot4_s8u8.i32x4": dot4,
   "mulhi_s.i32x4": mulhi,

@@ -211,6 +211,8 @@ export const signatures = {
   "narrow_u.i8x16": sig(["i16x8", "i16x8"], "i8x16"),
   "narrow_s.i16x8": sig(["i32x4", "i32x4"], "i16x8"),
   "narrow_u.i16x8": sig(["i32x4", "i32x4"], "i16x8"),
+  /** The low 32 bits of the lanes of two vectors. */
+  "truncate.i32x4": sig(["i64x2", "i64x2"], "i32x4"),
 
   /** out[i] = a[2i]·b[2i] + a[2i+1]·b[2i+1], signed i16 lanes. */
   "dot2.i32x4": sig(["i16x8", "i16x8"], "i32x4"),

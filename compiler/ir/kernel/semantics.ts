@@ -388,6 +388,12 @@ export const semantics: { readonly [K in OpName]: Meaning } = {
   "narrow_u.i8x16": narrow("i16", "i8", ...U8),
   "narrow_s.i16x8": narrow("i32", "i16", ...S16),
   "narrow_u.i16x8": narrow("i32", "i16", ...U16),
+  "truncate.i32x4": (f, out, a, b) => {
+    for (let i = 0; i < 2; i++) {
+      f.i32[out * 4 + i] = f.i32[a * 4 + 2 * i]!;
+      f.i32[out * 4 + 2 + i] = f.i32[b * 4 + 2 * i]!;
+    }
+  },
 
   "dot2.i32x4": (f, out, a, b) => {
     for (let i = 0; i < 4; i++) {

@@ -1,24 +1,118 @@
-/** Constants of an epilogue: splats bound outside of all loops, or per-channel vectors loaded by channel. */
-import { c32, type Expr, type KType, load, scale } from "../../ir/kernel/ir.ts";
+/** Constants of an epilogue: splats bound outside of all loops, or vectors loaded by channel. */
+import { c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
 import { type Block, bytesOf } from "./block.ts";
 
-/** How a tensor's channels meet the lanes: `lanes`: lane i is channel + i; `row`: all lanes are the one channel. */
+/** How channels meet lanes: `lanes`: lane i of group j is channel + 4j + i; `row`: all lanes are the one channel. */
 export type ChannelAxis = "lanes" | "row";
 
-export interface Cursor {
+/** One place in the kernel where constants are read: each is read once there and shared by all rows. */
+export interface Site {
   readonly block: Block;
-  /** Byte offsets of the first channel in tables of 4 and of 8 bytes per channel. */
-  readonly at4: Expr;
-  readonly at8: Expr;
-  /** Values read so far: every constant is read once per group and shared by all rows. */
-  readonly seen: Map<string, Expr>;
+  /** Byte offset of the first channel in a table of `bytes` per channel. */
+  readonly at: (bytes: 4 | 8) => Expr;
+  readonly cached: (key: string, make: () => Expr) => Expr;
 }
 
-export function cursorAt(block: Block, channel: Expr): Cursor {
-  const at = (bytes: number): Expr => {
-    let bound: Expr | undefined;
-    const value = scale(channel, bytes);
-    return value.k === "op" ? (bound = block.bind(value, "ch")) && bound : value;
+export function siteAt(block: Block, channel: Expr): Site {
+  const seen = new Map<string, Expr>();
+  const cached = (key: string, make: () => Expr): Expr => {
+    const known = seen.get(key);
+    if (known) return known;
+    const made = make();
+    seen.set(key, made);
+    return made;
   };
-  return { block, at4: at(4), at8: at(8), seen: new Map() };
+  return {
+    block,
+    at: (bytes) => cached(`at ${bytes}`, () => block.bind(scale(channel, bytes), "ch")),
+    cached,
+  };
 }
+
+/** The constant of group `j` (four channels); for 64-bit tables `half` chooses its first or last two. */
+export type Constant = (site: Site, j: number, half?: 0 | 1) => Expr;
+
+export interface ConstantPool {
+  /** All lanes hold `value`. */
+  readonly splat: (value: number, type?: "i32x4" | "i16x8" | "i8x16") => Expr;
+  /** One i32 per channel. */
+  readonly table32: (values: readonly number[], hint: string) => Constant;
+  /** One i64 per channel, as `i64x2` halves. */
+  readonly table64: (values: readonly bigint[], hint: string) => Constant;
+}
+
+const uniform = <T>(values: readonly T[]): boolean => values.every((v) => v === values[0]);
+
+/** Constants in memory; splats are bound in `block`, the same value once. Tables are zero up to a multiple of `pad` channels. */
+export function constantPool(block: Block, channels: number, pad: number, axis: ChannelAxis): ConstantPool {
+  const bound = new Map<string, Expr>();
+  const bind = (key: string, make: () => Expr): Expr => {
+    const known = bound.get(key);
+    if (known) return known;
+    const made = block.bind(make(), "k");
+    bound.set(key, made);
+    return made;
+  };
+  const size = Math.ceil(channels / pad) * pad;
+  const splat: ConstantPool["splat"] = (value, type = "i32x4") =>
+    bind(`${type} ${value}`, () => {
+      const [element, lanes] = { i32x4: ["i32", 4], i16x8: ["i16", 8], i8x16: ["i8", 16] }[type] as [
+        "i32" | "i16" | "i8",
+        number,
+      ];
+      const data = bytesOf(new Array<number>(lanes).fill(value), element);
+      return load(type, block.constant(data, "splat"), c32(0));
+    });
+  return {
+    splat,
+    table32: (values, hint) => {
+      if (uniform(values)) {
+        const all = splat(values[0] ?? 0);
+        return () => all;
+      }
+      const padded = Array.from({ length: size }, (_, c) => values[c] ?? 0);
+      const name = block.constant(bytesOf(padded, "i32"), hint);
+      return (site, j) =>
+        site.cached(`${name} ${axis === "row" ? 0 : j}`, () =>
+          site.block.bind(
+            axis === "row"
+              ? load("i32x4", name, site.at(4), 0, "load32_splat")
+              : load("i32x4", name, site.at(4), j * 16),
+            hint,
+          ),
+        );
+    },
+    table64: (values, hint) => {
+      if (uniform(values)) {
+        const all = bind(`i64x2 ${values[0]}`, () =>
+          load("i64x2", block.constant(bytes64([values[0]!, values[0]!]), "splat"), c32(0)),
+        );
+        return () => all;
+      }
+      const name = block.constant(
+        bytes64(Array.from({ length: size }, (_, c) => values[c] ?? 0n)),
+        hint,
+      );
+      return (site, j, half = 0) =>
+        site.cached(`${name} ${axis === "row" ? 0 : j * 2 + half}`, () =>
+          site.block.bind(
+            axis === "row"
+              ? load("i64x2", name, site.at(8), 0, "load64_splat")
+              : load("i64x2", name, site.at(8), j * 32 + half * 16),
+            hint,
+          ),
+        );
+    },
+  };
+}
+
+function bytes64(values: readonly bigint[]): Uint8Array {
+  const view = new DataView(new ArrayBuffer(values.length * 8));
+  values.forEach((v, i) => {
+    view.setBigInt64(i * 8, BigInt.asIntN(64, v), true);
+  });
+  return new Uint8Array(view.buffer);
+}
+
+/** a + b, a · b, with the trivial cases left out. */
+export const plus = (a: Expr, b: Expr | undefined): Expr => (b ? op("add.i32x4", [a, b]) : a);
