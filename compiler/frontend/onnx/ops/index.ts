@@ -1,0 +1,42 @@
+/** The import table. */
+import type { Importer } from "../../importer.ts";
+import { activationImporters } from "./activation.ts";
+import { constantImporters } from "./constant.ts";
+import { convImporters } from "./conv.ts";
+import { elementwiseImporters } from "./elementwise.ts";
+import { matmulImporters } from "./matmul.ts";
+import { normalizationImporters } from "./normalization.ts";
+import { quantizeImporters } from "./quantize.ts";
+import { reduceImporters } from "./reduce.ts";
+import { resizeImporters } from "./resize.ts";
+import { shapeImporters } from "./shape.ts";
+import { sliceImporters } from "./slice.ts";
+
+/** All operators that can be imported, by family. */
+export const IMPORTERS: readonly Importer[] = [
+  ...quantizeImporters,
+  ...convImporters,
+  ...matmulImporters,
+  ...elementwiseImporters,
+  ...activationImporters,
+  ...normalizationImporters,
+  ...reduceImporters,
+  ...shapeImporters,
+  ...sliceImporters,
+  ...resizeImporters,
+  ...constantImporters,
+];
+
+const key = (domain: string, op: string): string => `${domain}\n${op}`;
+
+const table = new Map<string, Importer[]>();
+for (const row of IMPORTERS)
+  for (const domain of row.domains ?? [""]) {
+    const rows = table.get(key(domain, row.op));
+    if (rows) rows.push(row);
+    else table.set(key(domain, row.op), [row]);
+  }
+
+/** The rows of an operator, one per range of versions; undefined if it is unknown. */
+export const importersOf = (domain: string, op: string): readonly Importer[] | undefined =>
+  table.get(key(domain, op));

@@ -1,0 +1,136 @@
+/** Normalizations. */
+import { badOperandValue, unsupportedAttribute } from "../../../ir/messages.ts";
+import { fromNumber } from "../../../ir/rational.ts";
+import { elementwise, real, realConstant, reshape } from "../../graph-import.ts";
+import type { Importer } from "../../importer.ts";
+import {
+  axisOf,
+  constantOf,
+  flagAttr,
+  floatAttr,
+  input,
+  intAttr,
+  type NodeImport,
+  reject,
+} from "../../node-import.ts";
+import type { Operand } from "../../operand.ts";
+
+const EPSILON = Math.fround(1e-5);
+
+/** ⌊√n⌋ */
+function isqrt(n: bigint): bigint {
+  if (n < 2n) return n;
+  let x = 1n << BigInt((n.toString(2).length + 1) >> 1);
+  for (;;) {
+    const y = (x + n / x) >> 1n;
+    if (y >= x) return x;
+    x = y;
+  }
+}
+
+/** γ / √(variance + ε), correctly rounded to float64: the root of the exact γ² / (variance + ε). */
+export function batchNormScale(gamma: number, variance: number, epsilon: number): number {
+  if (gamma === 0) return 0;
+  const [g, v, e] = [fromNumber(gamma), fromNumber(variance), fromNumber(epsilon)];
+  const num = g.num * g.num * v.den * e.den;
+  const den = g.den * g.den * (v.num * e.den + e.num * v.den);
+  // 64 or more bits of the root, and a sticky bit below them, so that the last rounding sees no false tie.
+  const shift = Math.max(0, 140 - (num.toString(2).length - den.toString(2).length)) & ~1;
+  const scaled = (num << BigInt(shift)) / den;
+  const root = isqrt(scaled);
+  const sticky = root * root === scaled && scaled * den === num << BigInt(shift) ? 0n : 1n;
+  return Math.sign(gamma) * Number((root << 1n) | sticky) * 2 ** -(shift / 2 + 1);
+}
+
+/** (x − mean)·k + β with k = γ / √(variance + ε). */
+const batchNormalization: Importer = {
+  op: "BatchNormalization",
+  since: 7,
+  inputs: [5, 5],
+  attributes: { epsilon: "float", momentum: "float", spatial: "int", training_mode: "int" },
+  run: (n) => {
+    if (flagAttr(n, "training_mode", false))
+      reject(
+        unsupportedAttribute(n.loc, "training_mode", "is 1: the statistics would be those of the batch"),
+      );
+    if (!flagAttr(n, "spatial", true))
+      reject(unsupportedAttribute(n.loc, "spatial", "is 0, which is not supported"));
+    const x = input(n, 0);
+    const axis = axisOf(n, 1, x.shape.length);
+    const channels = x.shape[axis]!;
+    const shape = x.shape.map((_, i) => (i === axis ? channels : 1));
+    const parameter = (i: number, role: string): Operand => {
+      const p = input(n, i);
+      const { data } = constantOf(n, p, role).dense;
+      if (data.length !== channels)
+        reject(
+          badOperandValue(n.loc, p.name, `(${role}) has ${data.length} elements for ${channels} channels`),
+        );
+      const bad = data.findIndex((v) => !Number.isFinite(v));
+      if (bad >= 0) reject(badOperandValue(n.loc, p.name, `(${role}) is ${data[bad]} at index ${bad}`));
+      return p;
+    };
+    const gamma = constantOf(n, parameter(1, "scale"), "scale").dense.data;
+    const beta = parameter(2, "bias");
+    const mean = parameter(3, "mean");
+    const variances = parameter(4, "variance");
+    const variance = constantOf(n, variances, "variance").dense.data;
+    const epsilon = floatAttr(n, "epsilon", EPSILON);
+    const bad = variance.findIndex((v) => !(v + epsilon > 0));
+    if (bad >= 0)
+      reject(badOperandValue(n.loc, variances.name, `(variance) is ${variance[bad]} at index ${bad}`));
+    const k = Array.from(gamma, (g, i) => batchNormScale(g, variance[i]!, epsilon));
+    const centred = elementwise(n, "float.sub", [x, reshape(n, mean, shape)]);
+    const scaled = elementwise(n, "float.mul", [centred, realConstant(shape, k)]);
+    return elementwise(n, "float.add", [scaled, reshape(n, beta, shape)]);
+  },
+};
+
+/** x / √(mean(x²) + ε), over `axes`. */
+function divideByRoot(n: NodeImport, x: Operand, axes: readonly number[], epsilon: number): Operand {
+  const square = real(n, "float.mul", [x, x]);
+  const mean = real(n, "float.reduce_mean", [square], { axes, keepdims: true });
+  const root = real(n, "float.sqrt", [real(n, "float.add", [mean, realConstant([], [epsilon])])]);
+  return real(n, "float.div", [x, root]);
+}
+
+const trailing = (n: NodeImport, x: Operand): readonly number[] => {
+  const axis = axisOf(n, intAttr(n, "axis", -1), x.shape.length);
+  return x.shape.map((_, i) => i).slice(axis);
+};
+
+const attributes = { axis: "int", epsilon: "float", stash_type: "int" } as const;
+
+const layerNormalization: Importer = {
+  op: "LayerNormalization",
+  inputs: [2, 3],
+  attributes,
+  run: (n) => {
+    const x = input(n, 0);
+    const axes = trailing(n, x);
+    const mean = real(n, "float.reduce_mean", [x], { axes, keepdims: true });
+    const centred = real(n, "float.sub", [x, mean]);
+    const unit = divideByRoot(n, centred, axes, floatAttr(n, "epsilon", EPSILON));
+    const y = real(n, "float.mul", [unit, input(n, 1)]);
+    const bias = n.inputs[2];
+    return bias === undefined ? y : real(n, "float.add", [y, bias]);
+  },
+};
+
+const rmsNormalization: Importer = {
+  op: "RMSNormalization",
+  since: 23,
+  inputs: [2, 2],
+  attributes,
+  run: (n) => {
+    const x = input(n, 0);
+    const unit = divideByRoot(n, x, trailing(n, x), floatAttr(n, "epsilon", EPSILON));
+    return real(n, "float.mul", [unit, input(n, 1)]);
+  },
+};
+
+export const normalizationImporters: readonly Importer[] = [
+  batchNormalization,
+  layerNormalization,
+  rmsNormalization,
+];

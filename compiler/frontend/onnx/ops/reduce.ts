@@ -1,0 +1,124 @@
+/** Reductions and softmax. */
+import { mustBeConstant, unsupportedForm } from "../../../ir/messages.ts";
+import { sizeOf } from "../../../ir/types.ts";
+import { isFloatDtype, makeConstant } from "../../constants.ts";
+import { real, reshape } from "../../graph-import.ts";
+import { forOps, type Importer } from "../../importer.ts";
+import {
+  axesOf,
+  axisOf,
+  flagAttr,
+  input,
+  intAttr,
+  intsFrom,
+  type NodeImport,
+  reject,
+} from "../../node-import.ts";
+import { constantOperand, type Operand } from "../../operand.ts";
+
+const INTEGER_FOLDS: { readonly [op: string]: (a: number, b: number) => number } = {
+  ReduceSum: (a, b) => a + b,
+  ReduceProd: (a, b) => a * b,
+  ReduceMax: Math.max,
+  ReduceMin: Math.min,
+};
+
+interface Reduction {
+  readonly axes: readonly number[];
+  readonly keepdims: boolean;
+  /** No axes and `noop_with_empty_axes`: the identity. */
+  readonly none: boolean;
+}
+
+function reduction(n: NodeImport, x: Operand): Reduction {
+  const given = intsFrom(n, "axes", 1) ?? [];
+  const none = given.length === 0 && flagAttr(n, "noop_with_empty_axes", false);
+  const axes = given.length > 0 ? axesOf(n, given, x.shape.length) : none ? [] : x.shape.map((_, i) => i);
+  return { axes: axes.toSorted((a, b) => a - b), keepdims: flagAttr(n, "keepdims", true), none };
+}
+
+/** Sums and products of sizes; reductions over all axes only. */
+function foldIntegers(
+  n: NodeImport,
+  x: Operand,
+  r: Reduction,
+  fold: (a: number, b: number) => number,
+): Operand {
+  if (x.kind !== "constant" || r.axes.length !== x.shape.length)
+    return reject(mustBeConstant(n.loc, "operand of an integer reduction over all axes", x.name));
+  const data = Array.from(x.constant.dense.data);
+  const value = data.length === 0 ? 0 : data.reduce(fold);
+  return constantOperand(makeConstant(x.dtype, r.keepdims ? x.shape.map(() => 1) : [], [value]));
+}
+
+const REAL: { readonly [op: string]: string } = {
+  ReduceMean: "float.reduce_mean",
+  ReduceSum: "float.reduce_sum",
+};
+
+const reductions = forOps(["ReduceMean", "ReduceSum", "ReduceProd", "ReduceMax", "ReduceMin"], (op) => ({
+  inputs: [1, 2],
+  attributes: { axes: "ints", keepdims: "int", noop_with_empty_axes: "int" },
+  run: (n) => {
+    const x = input(n, 0);
+    const r = reduction(n, x);
+    if (r.none) return x;
+    const fold = INTEGER_FOLDS[op];
+    if (fold !== undefined && !isFloatDtype(x.dtype)) return foldIntegers(n, x, r, fold);
+    const name = REAL[op];
+    if (name !== undefined) return real(n, name, [x], { axes: r.axes, keepdims: r.keepdims });
+    if (op !== "ReduceMax")
+      return reject(unsupportedForm(n.loc, `${op} is supported on integer constants only`));
+    return reduceMax(n, x, r);
+  },
+}));
+
+/** The axes moved together as one spatial axis of a max pool; they must be neighbours. */
+function reduceMax(n: NodeImport, x: Operand, { axes, keepdims }: Reduction): Operand {
+  const first = axes[0];
+  if (first === undefined) return x;
+  if (axes.some((a, i) => a !== first + i))
+    return reject(unsupportedForm(n.loc, "ReduceMax over axes that are not neighbours is not supported"));
+  const before = sizeOf(x.shape.slice(0, first));
+  const size = sizeOf(axes.map((a) => x.shape[a]!));
+  const after = sizeOf(x.shape.slice(first + axes.length));
+  const planes = reshape(n, x, [1, before, size, after]);
+  const pooled = real(n, "float.max_pool", [planes], {
+    kernel: [size, 1],
+    strides: [1, 1],
+    pads: [0, 0, 0, 0],
+    dilations: [1, 1],
+  });
+  const kept = x.shape.map((d, i) => (axes.includes(i) ? 1 : d));
+  return reshape(n, pooled, keepdims ? kept : kept.filter((_, i) => !axes.includes(i)));
+}
+
+const softmaxes: readonly Importer[] = [
+  {
+    op: "Softmax",
+    until: 12,
+    inputs: [1, 1],
+    attributes: { axis: "int" },
+    // Before opset 13 all axes from `axis` on are one.
+    run: (n) => {
+      const x = input(n, 0);
+      const axis = intAttr(n, "axis", 1);
+      const at = axis === x.shape.length ? axis : axisOf(n, axis, x.shape.length);
+      if (at === x.shape.length - 1) return real(n, "float.softmax", [x], { axis: at });
+      const rows = reshape(n, x, [sizeOf(x.shape.slice(0, at)), sizeOf(x.shape.slice(at))]);
+      return reshape(n, real(n, "float.softmax", [rows], { axis: 1 }), x.shape);
+    },
+  },
+  {
+    op: "Softmax",
+    since: 13,
+    inputs: [1, 1],
+    attributes: { axis: "int" },
+    run: (n) => {
+      const x = input(n, 0);
+      return real(n, "float.softmax", [x], { axis: axisOf(n, intAttr(n, "axis", -1), x.shape.length) });
+    },
+  },
+];
+
+export const reduceImporters: readonly Importer[] = [...reductions, ...softmaxes];
