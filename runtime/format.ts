@@ -110,28 +110,46 @@ export interface Layout {
 }
 
 /**
- * Certificate of one rescale: per channel, y = clamp(form(a)) equals the exact map for every a in the channel's range.
- * The forms are those of docs/numerics: `floor` is ⌊(Σ a_i·m_i + c) / 2^n⌋.
+ * Certificate of one rescale: on every reachable accumulator the integer form equals the exact map.
+ *
+ *     q(c) = ⌊(Σᵢ aᵢ·mᵢ + c) / 2ⁿ⌋
+ *     floor:  y = clamp(q(c), lo, hi)
+ *     tie:    down = q(c), up = q(cUp), y = clamp(select(down, up) + h, lo, hi), select as in docs/numerics
+ *     exact:  y = clamp(R(Σᵢ aᵢ·Sᵢ + offset) + z, lo, hi), or with z inside R for `shift_then_round`
  */
 export interface RescaleCertificate {
   /** Name of the tensor it produces. Untrusted. */
   readonly tensor: string;
   readonly class: "i32" | "hi32" | "limb";
-  readonly form: string;
+  readonly form: "floor" | "tie";
+  readonly select?: "odd" | "negative" | "nonnegative";
   readonly n: number;
+  /** Per channel; all zero in the floor form. */
+  readonly h: readonly number[];
+  readonly lo: number;
+  readonly hi: number;
   readonly channels: number;
-  /** Greatest number of bits over the channels: of |m|, of the reachable unsaturated window, of the accumulator. */
+  /** Greatest number of bits over the channels: of |m|, of the unsaturated window, of the reachable accumulator. */
   readonly mBits: number;
   readonly windowBits: number;
   readonly accBits: number;
-  readonly lo: number;
-  readonly hi: number;
-  /** Per operand, per channel: decimal integers. */
-  readonly m: readonly (readonly string[])[];
+  /** Per channel, per operand. */
+  readonly m: readonly (readonly number[])[];
   /** Per channel: decimal integers. */
   readonly c: readonly string[];
-  /** Per channel: least and greatest reachable accumulator. */
-  readonly ranges: readonly (readonly [number, number])[];
+  /** Only in the tie form. */
+  readonly cUp?: readonly string[];
+  /** Per channel, per operand: least and greatest reachable accumulator. */
+  readonly ranges: readonly (readonly (readonly [number, number])[])[];
+  readonly exact: {
+    /** Per channel, per operand: `numerator/denominator`. */
+    readonly scales: readonly (readonly string[])[];
+    /** Per channel. */
+    readonly offsets: readonly string[];
+    readonly zeroPoint: string;
+    readonly rounding: string;
+    readonly order: "round_then_shift" | "shift_then_round";
+  };
 }
 
 /** Sizes in bytes. */

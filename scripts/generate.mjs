@@ -73,5 +73,15 @@ async function inlinedRuntime() {
   );
 }
 
-const steps = [onnxDecoder, onnxWireTable, inlinedRuntime];
+/** package.json → the version, for code that has no file system. */
+function versionModule() {
+  const { version } = JSON.parse(readFileSync(at("package.json"), "utf8"));
+  writeFileSync(at("compiler/version.gen.js"), `export const VERSION = ${JSON.stringify(version)};\n`);
+  writeFileSync(
+    at("compiler/version.gen.d.ts"),
+    "/** Version of this package. */\nexport declare const VERSION: string;\n",
+  );
+}
+
+const steps = [onnxDecoder, onnxWireTable, inlinedRuntime, versionModule];
 for (const step of steps) await step();

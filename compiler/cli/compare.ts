@@ -1,0 +1,90 @@
+/** Artifact against reference interpreter, bit for bit. */
+import { rawDtype, type TensorData } from "../../runtime/elements.ts";
+import { type Layout, layoutOf, type Manifest, type PortLayout } from "../../runtime/format.ts";
+import { loadModel, type Model } from "../../runtime/index.ts";
+import { type Compiled, type Diagnostic, differs } from "../index.ts";
+import { asObject, type Tensors } from "./tensors.ts";
+
+/** A loaded artifact whose outputs are integers: of the graph's outputs and, in a debug build, of every quantizer. */
+export interface Subject {
+  readonly name: string;
+  /** What its outputs "0", "1" … are, and the order in which the graph computes them. */
+  readonly tensors: readonly { readonly name: string; readonly rank: number }[];
+  readonly model: Model;
+}
+
+export interface Verdict {
+  readonly subject: string;
+  readonly tensors: number;
+  readonly elements: number;
+  readonly differing: number;
+}
+
+/** The layout whose outputs are the given ports as plain integers, named by position so that names cannot clash. */
+function integerLayout(manifest: Manifest, ports: readonly PortLayout[]): Layout {
+  const outputs = ports.map((p, i): PortLayout => {
+    const slot = { ...p.slots[0]!, boundary: { kind: "none" } as const };
+    return { name: String(i), dtype: rawDtype(slot), shape: p.shape, slots: [slot] };
+  });
+  return { ...layoutOf(manifest), outputs };
+}
+
+/** Every set of kernels of the artifact that can run in this engine, and why the others cannot. */
+export async function subjectsOf(
+  { manifest, baseline, relaxed }: Compiled,
+  label: string,
+): Promise<{ readonly subjects: readonly Subject[]; readonly skipped: readonly string[] }> {
+  const taps = manifest.taps ?? [];
+  const layout = integerLayout(manifest, [...manifest.outputs, ...taps]);
+  const tensors = [
+    ...manifest.outputs.map((p, i) => ({ name: p.name, rank: taps.length + i })),
+    ...taps.map((p, i) => ({ name: p.name, rank: i })),
+  ];
+  const bytes = (b: Uint8Array) => b as Uint8Array<ArrayBuffer>;
+  const sources = { wasm: bytes(baseline), ...(relaxed && { relaxed: bytes(relaxed) }) };
+  const backends: ("baseline" | "relaxed")[] = [];
+  if (manifest.target !== "wasm-relaxed") backends.push("baseline");
+  if (relaxed) backends.push("relaxed");
+  const subjects: Subject[] = [];
+  const skipped: string[] = [];
+  for (const backend of backends) {
+    const name = `${backend}${label}`;
+    try {
+      subjects.push({ name, tensors, model: await loadModel(layout, {}, { ...sources, backend }) });
+    } catch (error) {
+      if (!(error instanceof Error && error.name === "LoadError" && backend === "relaxed")) throw error;
+      skipped.push(`${name}: ${error.message}`);
+    }
+  }
+  return { subjects, skipped };
+}
+
+/** Runs one sample and compares; `expected` are the reference's integers by position. */
+export function compareSample(
+  { name, tensors, model }: Subject,
+  inputs: Tensors,
+  sample: number,
+  expected: readonly TensorData[],
+): Verdict & { readonly first: Diagnostic | undefined } {
+  const out = model.run(asObject(inputs));
+  let elements = 0;
+  let differing = 0;
+  let first: { readonly rank: number; readonly finding: Diagnostic } | undefined;
+  tensors.forEach((tensor, t) => {
+    const ours = out[String(t)]!;
+    const theirs = expected[t]!;
+    elements += ours.length;
+    for (let i = 0; i < ours.length; i++) {
+      if (ours[i] === theirs[i]) continue;
+      differing++;
+      if (first === undefined || tensor.rank < first.rank)
+        first = {
+          rank: tensor.rank,
+          finding: differs(tensor.name, sample, i, `${ours[i]} (${name})`, String(theirs[i])),
+        };
+    }
+    if (theirs.length !== ours.length)
+      throw new Error(`${tensor.name}: ${ours.length} elements, not ${theirs.length}`);
+  });
+  return { subject: name, tensors: tensors.length, elements, differing, first: first?.finding };
+}

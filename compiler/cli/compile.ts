@@ -1,0 +1,53 @@
+/** `qc compile`: a model in, an artifact out. */
+import { join } from "node:path";
+import type { WasmTarget } from "../../runtime/format.ts";
+import { artifactFiles, compileModel } from "../index.ts";
+import { externalDataBeside, readBytes } from "./external-data.ts";
+import { stemOf, writeArtifact } from "./files.ts";
+import { bytesText, footer, plain, table } from "./print.ts";
+import { EXIT, report } from "./report.ts";
+import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
+
+export interface CompileCommand extends CommonOptions {
+  readonly target: WasmTarget;
+  readonly output: string;
+  readonly batch?: number;
+  readonly debugTensors?: boolean;
+}
+
+export async function compile(path: string, options: CompileCommand, terminal: Terminal): Promise<number> {
+  const bytes = readBytes(path);
+  if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
+  const meter = progress(terminal, options);
+  const result = await compileModel(bytes, {
+    target: options.target,
+    path,
+    external: externalDataBeside(path),
+    ...(options.batch !== undefined && { batch: options.batch }),
+    debug: options.debugTensors === true,
+    onPhase: meter.phase,
+  });
+  meter.done();
+  if (!result.ok) return report(terminal, options, result.diagnostics);
+  const { manifest, report: facts } = result.value;
+  const stem = stemOf(path);
+  const files = artifactFiles(result.value, stem);
+  const failure = writeArtifact(options.output, stem, files);
+  if (failure) return report(terminal, options, [...result.diagnostics, failure]);
+  const written = files.map((f) => ({ path: join(options.output, f.name), bytes: f.bytes.length }));
+  const code = report(terminal, options, result.diagnostics, {
+    files: written,
+    sizes: manifest.sizes,
+    coverage: manifest.coverage,
+    macs: manifest.macs,
+  });
+  if (code !== EXIT.ok || options.json || options.quiet) return code;
+  terminal.out(
+    table(
+      written.map((f) => [plain(f.path), bytesText(f.bytes)]),
+      [1],
+    ),
+  );
+  terminal.out(`${footer(manifest, facts.layers, result.diagnostics)}\n`);
+  return code;
+}

@@ -1,0 +1,130 @@
+/** `qc inspect`: what a model becomes, without writing it. */
+import type { Manifest, PortLayout, RescaleCertificate, WasmTarget } from "../../runtime/format.ts";
+import { type Compiled, compileModel, type LayerReport, type OpCounts } from "../index.ts";
+import { externalDataBeside, readBytes } from "./external-data.ts";
+import { bytesText, countText, footer, plain, table } from "./print.ts";
+import { EXIT, report } from "./report.ts";
+import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
+
+export interface InspectCommand extends CommonOptions {
+  readonly target: WasmTarget;
+  readonly batch?: number;
+}
+
+const counts = (ops: OpCounts): string =>
+  Object.entries(ops)
+    .sort(([a, n], [b, m]) => m - n || (a < b ? -1 : 1))
+    .map(([op, n]) => `${plain(op)} ${n}`)
+    .join(", ");
+
+function portText(p: PortLayout): readonly string[] {
+  const grids = p.slots.map(({ elem, boundary: b }) =>
+    b.kind === "quantize"
+      ? `${elem} ${b.lo} … ${b.hi}, scale ${b.scale}, zero point ${b.zeroPoint}`
+      : b.kind === "dequantize"
+        ? `${elem}, ${b.scales.length === 1 ? `scale ${b.scales[0]}, zero point ${b.zeroPoints[0]}` : `${b.scales.length} scales along axis ${b.axis}`}`
+        : `${elem}${typeof p.quantization?.scale === "number" ? `, scale ${p.quantization.scale}, zero point ${p.quantization.zeroPoint}` : ""}`,
+  );
+  return [plain(p.name), `${p.dtype}[${p.shape.join(", ")}]`, grids.join(" and ")];
+}
+
+function layerTable(layers: readonly LayerReport[], rescales: readonly RescaleCertificate[]): string {
+  const byTensor = new Map(rescales.map((r) => [r.tensor, r]));
+  const head = [
+    "tensor",
+    "op",
+    "shape",
+    "MACs",
+    "weights",
+    "acc bits",
+    "rescale",
+    "n",
+    "m bits",
+    "window bits",
+  ];
+  const rows = layers.map((l) => {
+    const r = byTensor.get(l.tensor);
+    const macs =
+      l.macs.executed < l.macs.nominal
+        ? `${countText(l.macs.executed)} of ${countText(l.macs.nominal)}`
+        : countText(l.macs.nominal);
+    return [
+      plain(l.tensor),
+      l.op,
+      l.shape.join("×"),
+      l.macs.nominal ? macs : "",
+      l.weights ? `${bytesText(l.weights.bytes)}, ${l.weights.bits} bits` : "",
+      String(l.accBits ?? r?.accBits ?? ""),
+      r ? `${r.class} ${r.form}` : "",
+      String(r?.n ?? ""),
+      String(r?.mBits ?? ""),
+      String(r?.windowBits ?? ""),
+    ];
+  });
+  return table([head, ...rows], [3, 5, 7, 8, 9]);
+}
+
+function rescaleSummary(rescales: readonly RescaleCertificate[]): string {
+  if (rescales.length === 0) return "none";
+  const classes = new Map<string, { tensors: number; channels: number }>();
+  for (const r of rescales) {
+    const key = `${r.class}${r.form === "floor" ? "" : ` (${r.form})`}`;
+    const c = classes.get(key) ?? { tensors: 0, channels: 0 };
+    classes.set(key, { tensors: c.tensors + 1, channels: c.channels + r.channels });
+  }
+  const most = (f: (r: RescaleCertificate) => number) => Math.max(...rescales.map(f));
+  const list = [...classes].map(([k, c]) => `${c.channels} channels of ${c.tensors} tensors ${k}`).join(", ");
+  return `${list}; all certified; m at most ${most((r) => r.mBits)} bits, window ${most((r) => r.windowBits)}, accumulator ${most((r) => r.accBits)}`;
+}
+
+function facts(m: Manifest): string {
+  const { sizes, constantChannels: k } = m;
+  const code = [sizes.code.baseline, sizes.code.relaxed].filter((n) => n !== undefined).map(bytesText);
+  return table([
+    ["rescales", rescaleSummary(m.rescales)],
+    ["constant channels", `${k.folded} of ${k.total} folded away`],
+    ["MACs", `${countText(m.macs.nominal)} nominal, ${countText(m.macs.executed)} executed`],
+    ["weights", bytesText(sizes.weights)],
+    ["code", code.join(" baseline, ") + (code.length > 1 ? " relaxed" : "")],
+    ["memory", `${bytesText(sizes.memory)}, of it ${bytesText(sizes.arenaPeak)} activations at peak`],
+  ]);
+}
+
+function text({ manifest, report: r }: Compiled): string {
+  return [
+    table([
+      ["inputs", "", ""],
+      ...manifest.inputs.map(portText),
+      ["outputs", "", ""],
+      ...manifest.outputs.map(portText),
+    ]),
+    table([
+      ["before", counts(r.ops.before)],
+      ["after", counts(r.ops.after)],
+    ]),
+    layerTable(r.layers, manifest.rescales),
+    facts(manifest),
+  ].join("\n");
+}
+
+export async function inspect(path: string, options: InspectCommand, terminal: Terminal): Promise<number> {
+  const bytes = readBytes(path);
+  if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
+  const meter = progress(terminal, options);
+  const { target, batch } = options;
+  const result = await compileModel(bytes, {
+    target,
+    path,
+    external: externalDataBeside(path),
+    ...(batch !== undefined && { batch }),
+    onPhase: meter.phase,
+  });
+  meter.done();
+  if (!result.ok) return report(terminal, options, result.diagnostics);
+  const { manifest, report: r } = result.value;
+  const code = report(terminal, options, result.diagnostics, { manifest, report: r });
+  if (code !== EXIT.ok || options.json) return code;
+  terminal.out(text(result.value));
+  if (!options.quiet) terminal.out(`\n${footer(manifest, r.layers, result.diagnostics)}\n`);
+  return code;
+}

@@ -1,0 +1,130 @@
+/** The command line: options, dispatch, exit codes. Commands load lazily, so that `qc --help` is instant. */
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { VERSION } from "../version.gen.js";
+import { type CommonOptions, systemTerminal, type Terminal } from "./terminal.ts";
+
+const positive = (text: string): number => {
+  const n = Number(text);
+  if (!/^[0-9]+$/.test(text) || n < 1 || n > 2 ** 24)
+    throw new InvalidArgumentError("It must be a positive integer.");
+  return n;
+};
+const collect = (value: string, list: readonly string[] = []): readonly string[] => [...list, value];
+const names = (text: string): readonly string[] => text.split(",").filter((s) => s !== "");
+const target = () =>
+  new Option(
+    "-t, --target <target>",
+    "what to compile for: baseline SIMD, relaxed SIMD, or both, chosen at load",
+  )
+    .choices(["wasm", "wasm-simd", "wasm-relaxed"])
+    .default("wasm");
+const inputs = () =>
+  new Option(
+    "-i, --input <name=file>",
+    "an input tensor as .npy, or a .npz with inputs by name; rows of a batch run one by one (images: not yet)",
+  ).argParser(collect);
+
+/** Everything but the actions: `act` starts the command of a module by its exported name. */
+function program(terminal: Terminal, finish: (code: number) => void): Command {
+  const act =
+    <A extends readonly unknown[]>(run: (...args: A) => Promise<number>) =>
+    async (...args: A): Promise<void> =>
+      finish(await run(...args));
+  const root = new Command("qc")
+    .description("Compiles fake-quantized ONNX models to exact integer WebAssembly.")
+    .version(VERSION, "--version", "print the version")
+    .helpOption("-h, --help", "print this help")
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({ writeOut: terminal.out, writeErr: terminal.err })
+    .addHelpText(
+      "after",
+      "\nExit codes: 0 done, 1 the model or an input is at fault, 2 wrong usage, 70 a bug in qc." +
+        "\nEnvironment: NO_COLOR turns colours off.",
+    );
+  const command = (usage: string, summary: string): Command =>
+    root
+      .command(usage)
+      .description(summary)
+      .option("--json", "print one JSON object instead of text")
+      .option("-q, --quiet", "print errors only")
+      .option("--debug", "print a stack trace when qc itself fails");
+
+  command("compile <model.onnx>", "compile a model to kernels, packed weights and a typed loader")
+    .addOption(target())
+    .option("-o, --output <folder>", "where to write", "dist")
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .option("--debug-tensors", "keep every quantizer's tensor, for qc verify")
+    .action(act(async (model, options) => (await import("./compile.ts")).compile(model, options, terminal)));
+
+  command("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
+    .addOption(target())
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .action(act(async (model, options) => (await import("./inspect.ts")).inspect(model, options, terminal)));
+
+  command(
+    "run <artifact|model.onnx|x.qir> [data]",
+    "run an artifact, or a model in the reference interpreter",
+  )
+    .addOption(inputs())
+    .option("-o, --output <folder>", "write each output as .npy")
+    .option("--raw", "integers in, integers out")
+    .addOption(
+      new Option("--backend <name>", "kernels of an artifact")
+        .choices(["auto", "baseline", "relaxed"])
+        .default("auto"),
+    )
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .action(
+      act(async (path, data, options) => (await import("./run.ts")).run(path, data, options, terminal)),
+    );
+
+  command("verify <model.onnx>", "compare the artifact with the reference interpreter, bit for bit")
+    .addOption(target())
+    .option(
+      "--inputs <data.npz>",
+      "inputs by name; `expected`, where present, gives a histogram of differences",
+    )
+    .option("--samples <n>", "number of random inputs", positive, 10)
+    .option("--seed <n>", "seed of the random inputs", positive, 1)
+    .addOption(new Option("--against <peer>", "also compare with another runtime").choices(["onnxruntime"]))
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
+
+  command("opt <x.qir|model.onnx>", "run passes over a module: text in, text out")
+    .option("-p, --passes <names>", "passes, separated by commas, in order", names, [])
+    .option("--elide", "print long constants as fingerprints")
+    .action(act(async (path, options) => (await import("./opt.ts")).opt(path, options, terminal)));
+  return root;
+}
+
+/** Runs a command line without the leading `node qc`; returns the exit code. Never throws. */
+export async function main(argv: readonly string[], terminal: Terminal = systemTerminal()): Promise<number> {
+  let code = 0;
+  const root = program(terminal, (c) => {
+    code = c;
+  });
+  try {
+    if (argv.length === 0) {
+      root.outputHelp({ error: true });
+      return 2;
+    }
+    await root.parseAsync(argv as string[], { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    terminal.err(bugText(error, argv.includes("--debug")));
+    return 70;
+  }
+}
+
+function bugText(error: unknown, debug: boolean): string {
+  const message = error instanceof Error ? error.message : String(error);
+  const stack = debug && error instanceof Error ? `\n${error.stack ?? ""}\n` : "";
+  return `qc: internal error: ${message.slice(0, 2000)}
+This is a bug in qc ${VERSION} (Node ${process.version}, ${process.platform} ${process.arch}), not in your model.
+Please report it with the model, or a part of it that shows the error${debug ? "." : ", and the output of the same command with --debug."}
+${stack}`;
+}
+
+export type { CommonOptions };

@@ -1,0 +1,58 @@
+/** What compiling takes and gives: plain data, shared by the driver, the command line and the plugins. */
+import type { Macs, Manifest, WasmTarget } from "../runtime/format.ts";
+import type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
+import type { Module } from "./ir/module.ts";
+
+export interface CompileOptions {
+  readonly target: WasmTarget;
+  /** Shown in diagnostics that concern the file as a whole. */
+  readonly path?: string;
+  /** Finds external data; without it, tensors stored outside the file are errors. */
+  readonly external?: ExternalData;
+  /** Value of symbolic batch dimensions. Default 1. */
+  readonly batch?: number;
+  /** Name in the manifest. Default: the ONNX graph's name. */
+  readonly name?: string;
+  /** Keeps the integer tensor of every quantizer to the end of `run()`, as `manifest.taps`. */
+  readonly debug?: boolean;
+  /** Called when a phase of the compilation begins. */
+  readonly onPhase?: (phase: string) => void;
+}
+
+/** One step of the integer graph, for `qc inspect`. */
+export interface LayerReport {
+  /** Name of the tensor it produces. Untrusted. */
+  readonly tensor: string;
+  /** Op table name: `qc.conv`, `qc.matmul` … */
+  readonly op: string;
+  /** Of its result, NHWC. */
+  readonly shape: readonly number[];
+  readonly macs: Macs;
+  /** Absent for layers without weights. `bits`: the least width that holds every value. */
+  readonly weights?: { readonly shape: readonly number[]; readonly bits: number; readonly bytes: number };
+  /** Proved width of the accumulator. */
+  readonly accBits?: number;
+}
+
+/** How many operators of each kind. */
+export type OpCounts = { readonly [op: string]: number };
+
+export interface Report {
+  /** ONNX operators of the file, and ops of the integer graph. */
+  readonly ops: { readonly before: OpCounts; readonly after: OpCounts };
+  readonly layers: readonly LayerReport[];
+}
+
+export interface Compiled {
+  readonly manifest: Manifest;
+  /** Owns memory and weights. */
+  readonly baseline: Uint8Array;
+  /** Kernels that import `env.memory`; absent for target `wasm-simd`. */
+  readonly relaxed?: Uint8Array;
+  readonly report: Report;
+  /**
+   * The integer graph the kernels were made from, for the reference interpreter. The entry's results are the graph's
+   * outputs, in `debug` builds followed by the tensors of `manifest.taps`, in that order.
+   */
+  readonly module: Module;
+}

@@ -1,0 +1,52 @@
+/** QC50xx: command line, inputs and outputs of the commands. */
+import { type Diagnostic, type Loc, quote } from "./diagnostics.ts";
+import { diagnostic } from "./messages.ts";
+
+const file = (path: string): Loc => ({ kind: "file", path });
+
+export const cannotRead = (path: string, reason: string): Diagnostic =>
+  diagnostic("error", "QC5001", `cannot read the file: ${reason}`, { loc: file(path) });
+export const cannotWrite = (path: string, reason: string): Diagnostic =>
+  diagnostic("error", "QC5002", `cannot write the file: ${reason}`, { loc: file(path) });
+export const malformedArray = (path: string, reason: string): Diagnostic =>
+  diagnostic("error", "QC5003", `not a NumPy array that qc can read: ${reason}`, { loc: file(path) });
+export const malformedArchive = (path: string, reason: string): Diagnostic =>
+  diagnostic("error", "QC5004", `not a NumPy archive (.npz) that qc can read: ${reason}`, {
+    loc: file(path),
+  });
+export const notAnArtifact = (path: string, reason: string): Diagnostic =>
+  diagnostic("error", "QC5005", `not an artifact written by qc compile: ${reason}`, {
+    loc: file(path),
+    fixes: ["name the folder that qc compile wrote, or its .js or .json file"],
+  });
+export const inputMissing = (name: string, wants: string, given: readonly string[]): Diagnostic =>
+  diagnostic("error", "QC5006", `no data for input ${quote(name)}`, {
+    loc: { kind: "tensor", name },
+    notes: [
+      { label: "needs", text: wants },
+      { label: "given", text: given.map((n) => quote(n)).join(", ") || "nothing" },
+    ],
+    fixes: ["pass --input NAME=FILE.npy"],
+  });
+export const inputUnknown = (name: string, known: readonly string[]): Diagnostic =>
+  diagnostic("error", "QC5007", `the model has no input ${quote(name)}`, {
+    notes: [{ label: "inputs", text: known.map((n) => quote(n)).join(", ") || "none" }],
+  });
+export const inputMismatch = (name: string, has: string, wants: string): Diagnostic =>
+  diagnostic("error", "QC5008", `input ${quote(name)} is ${has}, the model takes ${wants}`, {
+    loc: { kind: "tensor", name },
+  });
+export const runFailed = (reason: string): Diagnostic => diagnostic("error", "QC5009", reason);
+export const differs = (tensor: string, sample: number, index: number, artifact: string, reference: string) =>
+  diagnostic("error", "QC5010", `the artifact differs from the reference interpreter at ${quote(tensor)}`, {
+    loc: { kind: "tensor", name: tensor },
+    notes: [
+      { label: "sample", text: String(sample) },
+      { label: "element", text: String(index) },
+      { label: "artifact", text: artifact },
+      { label: "reference", text: reference },
+    ],
+    fixes: ["this is a bug in qc: please report it with the model"],
+  });
+export const notBuilt = (what: string): Diagnostic =>
+  diagnostic("error", "QC5011", `${what} is not part of this build of qc`);
