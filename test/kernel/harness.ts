@@ -58,10 +58,19 @@ export function mustVerify(program: Program): void {
   if (first) throw new Error(`${first.message} ${first.notes.map((n) => `${n.label} ${n.text}`).join()}`);
 }
 
-export function compileWasm(program: Program, kind: "baseline" | "relaxed", profile = false) {
+/** Names that share the place of another buffer: in-place kernels. */
+export type Aliases = ReadonlyMap<string, string>;
+
+export function compileWasm(
+  program: Program,
+  kind: "baseline" | "relaxed",
+  { profile = false, aliases = new Map() as Aliases } = {},
+) {
   const legal = legalize(program, kind === "relaxed" ? wasmRelaxed : wasmSimd);
   mustVerify(legal);
-  const places = layout(legal, separatePlan(legal));
+  const plan = separatePlan(legal);
+  for (const [name, place] of aliases) plan.set(name, plan.get(place)!);
+  const places = layout(legal, plan);
   const { addresses, memoryPages } = places;
   const bytes = assembleModule({
     program: legal,
@@ -79,21 +88,23 @@ export function compileWasm(program: Program, kind: "baseline" | "relaxed", prof
 export async function engine(
   program: Program,
   which: Engine,
+  aliases: Aliases = new Map(),
 ): Promise<(memory: ReadonlyMap<string, Uint8Array>) => Map<string, Uint8Array>> {
   mustVerify(program);
   const mutable = program.buffers.filter((b) => !b.data);
   if (which === "interpreter")
     return (memory) => {
       const copy = new Map([...memory].map(([name, bytes]) => [name, bytes.slice()]));
+      for (const [name, place] of aliases) copy.set(name, copy.get(place)!);
       const all = runProgram(program, copy);
       return new Map(mutable.map((b) => [b.name, all.get(b.name)!]));
     };
-  const { binary, addresses } = await compileWasm(program, which);
+  const { binary, addresses } = await compileWasm(program, which, { aliases });
   const { instance } = await WebAssembly.instantiate(binary as Uint8Array<ArrayBuffer>);
   const { memory: linear, run } = instance.exports as { memory: WebAssembly.Memory; run: () => void };
   return (memory) => {
     const bytes = new Uint8Array(linear.buffer);
-    for (const b of mutable) bytes.set(memory.get(b.name)!, addresses.get(b.name)!);
+    for (const b of mutable) if (!aliases.has(b.name)) bytes.set(memory.get(b.name)!, addresses.get(b.name)!);
     run();
     return new Map(
       mutable.map((b) => [b.name, bytes.slice(addresses.get(b.name)!, addresses.get(b.name)! + b.bytes)]),
