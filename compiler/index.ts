@@ -2,7 +2,7 @@
 export type { ArtifactFile, WasmArtifact } from "./backends/wasm/artifact/files.ts";
 export { artifactFiles, possibleFiles } from "./backends/wasm/artifact/files.ts";
 export type { ImportOptions } from "./compile.ts";
-export { compileModel, importModel, passNames, runPasses } from "./compile.ts";
+export { compileModel, importModel, passes, runPasses } from "./compile.ts";
 export type { Compiled, CompileOptions, LayerReport, OpCounts, Report } from "./compiled.ts";
 export type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 export { dense } from "./ir/dense.ts";

@@ -124,8 +124,6 @@ export interface RescaleCertificate {
   readonly form: "floor" | "tie";
   readonly select?: "odd" | "negative" | "nonnegative";
   readonly n: number;
-  /** Per channel; all zero in the floor form. */
-  readonly h: readonly number[];
   readonly lo: number;
   readonly hi: number;
   readonly channels: number;
@@ -137,8 +135,9 @@ export interface RescaleCertificate {
   readonly m: readonly (readonly number[])[];
   /** Per channel: decimal integers. */
   readonly c: readonly string[];
-  /** Only in the tie form. */
+  /** Only in the tie form, as is `h`, per channel. */
   readonly cUp?: readonly string[];
+  readonly h?: readonly number[];
   /** Per channel, per operand: least and greatest reachable accumulator. */
   readonly ranges: readonly (readonly (readonly [number, number])[])[];
   readonly exact: {

@@ -10,7 +10,6 @@ const positive = (text: string): number => {
   return n;
 };
 const collect = (value: string, list: readonly string[] = []): readonly string[] => [...list, value];
-const names = (text: string): readonly string[] => text.split(",").filter((s) => s !== "");
 const target = () =>
   new Option(
     "-t, --target <target>",
@@ -92,7 +91,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
 
   command("opt <x.qir|model.onnx>", "run passes over a module: text in, text out")
-    .option("-p, --passes <names>", "passes, separated by commas, in order", names, [])
+    .option("-p, --passes <text>", 'passes in order, with their options: a,b{"option": 1}', "")
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .option("--elide", "print long constants as fingerprints")
     .action(act(async (path, options) => (await import("./opt.ts")).opt(path, options, terminal)));
   return root;

@@ -32,7 +32,6 @@ export function rescaleCertificate({
     form,
     ...(select && { select }),
     n,
-    h,
     lo,
     hi,
     channels: specs.length,
@@ -41,7 +40,7 @@ export function rescaleCertificate({
     accBits,
     m,
     c: rescale.c.map(String),
-    ...(form === "tie" && { cUp: rescale.cUp.map(String) }),
+    ...(form === "tie" && { cUp: rescale.cUp.map(String), h }),
     ranges: ranges.map((channel) => channel.map(({ min, max }) => [min, max] as const)),
     exact: {
       scales: specs.map((s) => s.scales.map(text)),
