@@ -1,4 +1,5 @@
 import { isInt32, narrowFor, type TensorFacts } from "./lanes.ts";
+import { admissibleLines, type Polygon } from "./polygon.ts";
 import { exactWindowOf, type PointsProblem, type Problem } from "./problem.ts";
 import type { ChannelSolution, Solution } from "./search.ts";
 import type { Points } from "./steps.ts";
@@ -6,99 +7,12 @@ import type { IntRange, RescaleHi32 } from "./types.ts";
 
 /**
  * Class hi32 has no room for an arbitrary c: it needs integers a0 and h with c = a0·m + h·2ⁿ, so the line of slope m / 2ⁿ must meet
- * output h at the integer −a0. The further h lies outside the outputs, the further the admissible slopes fan out
- * there, and the likelier they hold an integer. One h for all channels is tried first, then one per channel.
+ * output h at the integer −a0. Few outputs h have an admissible line that does, so h is chosen per channel, nearest to the
+ * outputs first: the further −a0 lies from the accumulators, the more bits m needs.
  */
-const SHARED = [1, 0.93, 0.86, 0.79, 0.72, 0.65, 0.58, 0.5, 0.4, 0.3, 0.2, 0.1, 0.01];
-const TRIES = 96;
+const MAX_DISTANCE = 1024;
 
-/** Outputs h that a channel may use: narrowing stays exact and a0 stays inside int32. */
-interface Reach {
-  readonly low: number;
-  readonly high: number;
-}
-
-/** One operand, floor form; null when no h tried suits every channel. */
-export function toHi32(
-  problems: readonly Problem[],
-  solution: Solution,
-  facts: TensorFacts,
-): RescaleHi32 | null {
-  const bytes = narrowFor(facts.lo, facts.hi, [0]) === "i16";
-  const low = bytes ? Math.max(facts.hi - 32767, -32768) : -(2 ** 30);
-  const high = bytes ? Math.min(facts.lo + 32768, 32767) : 2 ** 30;
-  const channels: PointsProblem[] = [];
-  const reaches: Reach[] = [];
-  for (const [i, p] of problems.entries()) {
-    if (p.kind !== "points" || p.slopes.length !== 1 || facts.tie) return null;
-    const m = Math.abs((solution.channels[i] as ChannelSolution).m[0] as number);
-    const slope = m / 2 ** solution.n;
-    const { min, max } = rangeOf(facts, i);
-    const room = 2 ** 31 - 2 ** 10 - Math.max(Math.abs(min), Math.abs(max));
-    if (slope >= 0.5 || m >= 2 ** 31 || room <= 0) return null;
-    const reach = p.constant === null ? room * slope : 2 ** 30;
-    channels.push(p);
-    reaches.push({ low: Math.max(low, -reach), high: Math.min(high, reach) });
-  }
-  const fanOf = (i: number, h: number): Fan | null => {
-    const p = channels[i] as PointsProblem;
-    return p.constant === null
-      ? bestFan(p, solution.channels[i] as ChannelSolution, solution.n, rangeOf(facts, i), h)
-      : constantFan(p.constant, rangeOf(facts, i), h, facts);
-  };
-  const common: Reach = {
-    low: Math.max(...reaches.map((r) => r.low)),
-    high: Math.min(...reaches.map((r) => r.high)),
-  };
-  for (const share of SHARED) {
-    for (const h of [Math.ceil(common.low * share), Math.floor(common.high * share)]) {
-      const fans = everyFan(channels.length, (i) => fanOf(i, h));
-      const rescale = fans && emit(channels, fans, facts);
-      if (rescale) return rescale;
-    }
-  }
-  const fans = everyFan(channels.length, (i) => widestFan((h) => fanOf(i, h), reaches[i] as Reach));
-  return fans && emit(channels, fans, facts);
-}
-
-function everyFan(count: number, fanOf: (channel: number) => Fan | null): Fan[] | null {
-  const fans: Fan[] = [];
-  for (let i = 0; i < count; i++) {
-    const fan = fanOf(i);
-    if (fan === null) return null;
-    fans.push(fan);
-  }
-  return fans;
-}
-
-/** A fan that surely holds a multiplier at n = 32, else the widest of those tried from both ends of the reach. */
-function widestFan(fanOf: (h: number) => Fan | null, { low, high }: Reach): Fan | null {
-  let best: Fan | null = null;
-  for (let i = 0; i < TRIES; i++) {
-    const h = i % 2 === 0 ? Math.ceil(low * (1 - i / (2 * TRIES))) : Math.floor(high * (1 - i / (2 * TRIES)));
-    const fan = fanOf(h);
-    if (fan === null) continue;
-    if (best === null || fan.high - fan.low > best.high - best.low) best = fan;
-    if ((fan.high - fan.low) * 2 ** 32 >= 4) break;
-  }
-  return best;
-}
-
-/** The least n = 32 + k at which every fan holds an exact multiplier. */
-function emit(
-  problems: readonly PointsProblem[],
-  fans: readonly Fan[],
-  facts: TensorFacts,
-): RescaleHi32 | null {
-  for (let k = 0; k <= 31; k++) {
-    const picked = pickAll(problems, fans, facts, k);
-    if (picked === "too large") return null;
-    if (picked !== null) return picked;
-  }
-  return null;
-}
-
-/** Admissible slopes (open at one end or the other; checked exactly later) for one pair (h, a0), or a constant's own multiplier. */
+/** Admissible slopes [low, high] of lines through (−a0, h); whether the ends belong is checked exactly later. */
 interface Fan {
   readonly h: number;
   readonly a0: number;
@@ -106,78 +20,44 @@ interface Fan {
   readonly high: number;
 }
 
-function bestFan(
-  p: PointsProblem,
-  channel: ChannelSolution,
-  n: number,
-  range: IntRange,
-  h: number,
-): Fan | null {
-  const m = channel.m[0] as number;
-  const window = channel.windows[0];
-  if (window === undefined || m === 0) return null;
-  const center = Math.round((Number(window.lo + window.hi) / 2 - h * 2 ** n) / m);
-  let best: Fan | null = null;
-  for (const a0 of [center, center - 1, center + 1, center - 2, center + 2]) {
-    if (!isInt32(range.min + a0) || !isInt32(range.max + a0) || !isInt32(a0)) continue;
-    const fan = { h, a0, low: -1, high: 1 };
-    narrowSlopes(fan, p.constraints.lower, h, 1);
-    narrowSlopes(fan, p.constraints.upper, h, -1);
-    if (fan.low <= fan.high && (best === null || fan.high - fan.low > best.high - best.low)) best = fan;
-  }
-  return best;
+interface Channel {
+  readonly problem: PointsProblem;
+  readonly range: IntRange;
+  readonly lines: Polygon | null;
+  /** Outputs h left to try: middle, middle − 1, middle + 1, … within [low, high]. */
+  readonly middle: number;
+  readonly low: number;
+  readonly high: number;
+  tried: number;
+  readonly found: Fan[];
 }
 
-/** Intersects the slopes s with (a + a0)·s ≥ k − h (side 1) or < k − h (side −1, closed here) over all points. */
-function narrowSlopes(
-  fan: { a0: number; low: number; high: number },
-  list: Points,
-  h: number,
-  side: 1 | -1,
-): void {
-  for (let i = 0; i < list.k.length; i++) {
-    const x = side * ((list.a[i] as number) + fan.a0);
-    const d = side * ((list.k[i] as number) - h);
-    if (x > 0) fan.low = Math.max(fan.low, d / x);
-    else if (x < 0) fan.high = Math.min(fan.high, d / x);
-    else if (d > 0) fan.low = Number.POSITIVE_INFINITY;
-  }
+interface Pick {
+  readonly m: number;
+  readonly a0: number;
+  readonly h: number;
 }
 
-/**
- * A channel with one output y needs (a + a0)·s in [y − h, y − h + 1) over its whole range: a slope gentle enough for the range, with
- * a0 near 2^27 where the range allows. Where y saturates, s = 0 may do.
- */
-function constantFan(y: number, range: IntRange, h: number, facts: TensorFacts): Fan | null {
-  const v = y - h;
-  if (v === 0 || (y === facts.lo && v >= 0) || (y === facts.hi && v <= 0))
-    return { h, a0: 0, low: 0, high: 0 };
-  const span = Math.max(0, range.max - range.min) + 1;
-  const s = Math.min(0.5 / span, Math.abs(v) * 2 ** -27);
-  const first = range.min <= range.max ? range.min : 0;
-  const a0 = Math.round((v + 0.25) / s) - first;
-  if (!isInt32(first + a0) || !isInt32(first + span - 1 + a0) || !isInt32(a0)) return null;
-  return { h, a0, low: (v + 0.01) / (first + a0), high: (v + 0.99) / (first + span - 1 + a0) };
-}
-
-function pickAll(
-  problems: readonly PointsProblem[],
-  fans: readonly Fan[],
+/** One operand, floor form, at the least n = 32 + k at which every channel has an exact (m, a0, h); else null. */
+export function toHi32(
+  problems: readonly Problem[],
+  solution: Solution,
   facts: TensorFacts,
-  k: number,
-): RescaleHi32 | "too large" | null {
-  const n = 32 + k;
-  const unit = 2 ** n;
-  const m: number[][] = [];
-  const c: bigint[] = [];
-  for (const [i, { h, a0, low, high }] of fans.entries()) {
-    const pick = Math.round(((low + high) / 2) * unit);
-    if (Math.abs(pick) >= 2 ** 31) return "too large";
-    if (!valid(problems[i] as PointsProblem, pick, a0, h, n, rangeOf(facts, i), facts)) return null;
-    m.push([pick === 0 ? 0 : pick]);
-    c.push(constantOf(pick, a0, h, n));
+): RescaleHi32 | null {
+  const channels: Channel[] = [];
+  let steepest = 0;
+  for (const [i, problem] of problems.entries()) {
+    if (problem.kind !== "points" || problem.slopes.length !== 1 || facts.tie) return null;
+    const solved = solution.channels[i] as ChannelSolution;
+    const range = (facts.ranges[i] as readonly [IntRange])[0];
+    steepest = Math.max(steepest, Math.abs(solved.m[0] as number) / 2 ** solution.n);
+    channels.push(channelOf(problem, solved, solution.n, range, facts));
   }
-  const h = fans.map((x) => x.h);
+  const picked = pickAll(channels, (k) => k <= 31 && steepest * 2 ** (32 + k) < 2 ** 31);
+  if (picked === null) return null;
+  const { k, picks } = picked;
+  const n = 32 + k;
+  const h = picks.map((p) => p.h);
   return {
     class: "hi32",
     form: "floor",
@@ -187,36 +67,127 @@ function pickAll(
     hi: facts.hi,
     h,
     narrow: narrowFor(facts.lo, facts.hi, h),
-    m,
-    c,
+    m: picks.map((p) => [p.m]),
+    c: picks.map((p) => constantOf(p, n)),
     cUp: [],
-    a0: fans.map((x) => x.a0),
+    a0: picks.map((p) => p.a0),
   };
 }
 
-const rangeOf = (facts: TensorFacts, channel: number): IntRange =>
-  (facts.ranges[channel] as readonly [IntRange])[0];
-
-const constantOf = (m: number, a0: number, h: number, n: number): bigint =>
+const constantOf = ({ m, a0, h }: Pick, n: number): bigint =>
   BigInt(a0) * BigInt(m) + (BigInt(h) << BigInt(n));
 
-/** Exact check of one channel. Constants are checked at both ends of their range instead of by thresholds. */
-function valid(
-  p: PointsProblem,
-  m: number,
-  a0: number,
-  h: number,
+/** The least k that serves every channel. What holds at k holds at k + 1 with 2m, so k only grows along the channels. */
+function pickAll(
+  channels: readonly Channel[],
+  allowed: (k: number) => boolean,
+): { k: number; picks: Pick[] } | null {
+  let k = 0;
+  let first = 0;
+  let picks: Pick[] = [];
+  for (let i = 0; allowed(k); ) {
+    const at = (first + i) % channels.length;
+    const pick = pickOne(channels[at] as Channel, 32 + k);
+    if (pick === null) {
+      // The others must be picked again for the larger k, after this one.
+      k++;
+      first = at;
+      i = 0;
+      picks = [];
+      continue;
+    }
+    picks[at] = pick;
+    if (++i === channels.length) return { k, picks };
+  }
+  return null;
+}
+
+/** The first fan, in order of distance, that holds an exact multiplier at shift n. */
+function pickOne(channel: Channel, n: number): Pick | null {
+  const { problem, range, found } = channel;
+  if (problem.constant !== null) return { m: 0, a0: 0, h: problem.constant };
+  const unit = 2 ** n;
+  for (let i = 0; i < found.length || findFans(channel); i++) {
+    const { low, high, a0, h } = found[i] as Fan;
+    const m = Math.round(((low + high) / 2) * unit);
+    if (m < low * unit || m > high * unit) continue;
+    const pick = { m, a0, h };
+    if (isExact(problem, pick, n, range)) return pick;
+  }
+  return null;
+}
+
+function isExact(problem: PointsProblem, pick: Pick, n: number, range: IntRange): boolean {
+  if (Math.abs(pick.m) >= 2 ** 31) return false;
+  const c = constantOf(pick, n);
+  const fits = [range.min, range.max].every((a) => {
+    const v = (BigInt(a) * BigInt(pick.m) + c) >> BigInt(n);
+    return v >= -(1n << 31n) && v < 1n << 31n;
+  });
+  const window = fits ? exactWindowOf(problem, [pick.m], n) : null;
+  return window !== null && c >= window.lo && c <= window.hi;
+}
+
+function channelOf(
+  problem: PointsProblem,
+  { m, windows }: ChannelSolution,
   n: number,
   range: IntRange,
   facts: TensorFacts,
-): boolean {
-  const c = constantOf(m, a0, h, n);
-  const clamp = (x: bigint) =>
-    x < BigInt(facts.lo) ? facts.lo : x > BigInt(facts.hi) ? facts.hi : Number(x);
-  const ends = range.min <= range.max ? [range.min, range.max] : [];
-  const values = ends.map((a) => (BigInt(a) * BigInt(m) + c) >> BigInt(n));
-  if (!values.every((v) => v >= -(1n << 31n) && v < 1n << 31n)) return false;
-  if (p.constant !== null) return values.every((v) => clamp(v) === p.constant);
-  const window = exactWindowOf(p, [m], n);
-  return window !== null && c >= window.lo && c <= window.hi;
+): Channel {
+  const { lower, upper, first, last } = problem.constraints;
+  const [window] = windows;
+  const slope = m[0] as number;
+  const lines =
+    problem.constant !== null || window === undefined || slope === 0
+      ? null
+      : admissibleLines(lower, upper, slope, Number(window.lo + window.hi) / 2, n);
+  const bytes = narrowFor(facts.lo, facts.hi, [0]) === "i16";
+  const low = bytes ? Math.max(facts.hi - 32767, -32768) : -(2 ** 30);
+  const high = bytes ? Math.min(facts.lo + 32768, 32767) : 2 ** 30;
+  return { problem, range, lines, middle: Math.round((first + last) / 2), low, high, tried: 0, found: [] };
+}
+
+/** Appends the fans of the next h that has any to `found`; false when none is left. */
+function findFans(channel: Channel): boolean {
+  const { lines, middle, low, high, found, problem, range } = channel;
+  if (lines === null) return false;
+  const { at, per } = lines;
+  const before = found.length;
+  while (found.length === before && channel.tried <= 2 * MAX_DISTANCE) {
+    const step = channel.tried++;
+    const h = step % 2 === 0 ? middle + step / 2 : middle - (step + 1) / 2;
+    if (h < low || h > high) continue;
+    let min = Number.POSITIVE_INFINITY;
+    let max = Number.NEGATIVE_INFINITY;
+    for (let i = 0; i < at.length; i++) {
+      const a0 = (at[i] as number) - h * (per[i] as number);
+      if (a0 < min) min = a0;
+      if (a0 > max) max = a0;
+    }
+    const end = Math.min(Math.floor(max), Math.ceil(min) + 2);
+    for (let a0 = Math.ceil(min); a0 <= end; a0++) {
+      if (!isInt32(a0) || !isInt32(range.min + a0) || !isInt32(range.max + a0)) continue;
+      const fan = { h, a0, low: -1, high: 1 };
+      narrowSlopes(fan, problem.constraints.lower, 1);
+      narrowSlopes(fan, problem.constraints.upper, -1);
+      if (fan.low <= fan.high) found.push(fan);
+    }
+  }
+  return found.length > before;
+}
+
+/** Intersects the slopes s with (a + a0)·s ≥ k − h (side 1) or < k − h (side −1, closed here) over all points. */
+function narrowSlopes(
+  fan: { h: number; a0: number; low: number; high: number },
+  list: Points,
+  side: 1 | -1,
+): void {
+  for (let i = 0; i < list.k.length; i++) {
+    const x = side * ((list.a[i] as number) + fan.a0);
+    const d = side * ((list.k[i] as number) - fan.h);
+    if (x > 0) fan.low = Math.max(fan.low, d / x);
+    else if (x < 0) fan.high = Math.min(fan.high, d / x);
+    else if (d > 0) fan.low = Number.POSITIVE_INFINITY;
+  }
 }
