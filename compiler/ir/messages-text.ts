@@ -61,11 +61,11 @@ export const malformedType = (what: string, reason: string, loc?: Loc) =>
   error("QC4030", `${what} has a malformed type: ${reason}`, loc);
 export const duplicateFunc = (name: string) =>
   error("QC4031", `two functions are called ${quote(name)}`, undefined);
-export const duplicateResult = (func: string, name: string) =>
-  error("QC4032", `two results of ${quote(func)} are called ${quote(name)}`, undefined);
+export const duplicateResult = (func: string, name: string, loc?: Loc) =>
+  error("QC4032", `two results of ${quote(func)} are called ${quote(name)}`, loc);
 export const noMain = () => error("QC4033", "the module has no function", undefined);
-export const undefinedResult = (func: string, name: string) =>
-  error("QC4034", `result ${quote(name)} of ${quote(func)} is not defined in it`, undefined);
+export const undefinedResult = (func: string, name: string, loc?: Loc) =>
+  error("QC4034", `result ${quote(name)} of ${quote(func)} is not defined in it`, loc);
 
 // Pass manager
 

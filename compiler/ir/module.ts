@@ -79,6 +79,7 @@ export interface Port {
   /** The dtype the user sees, as ONNX spells it: `float32`, `uint8`, `int8` … */
   readonly dtype: string;
   readonly boundary: Boundary;
+  readonly loc?: Loc;
 }
 
 export interface Func {

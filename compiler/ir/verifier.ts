@@ -30,7 +30,7 @@ function verifyFunc(module: Module, func: Func, out: Diagnostic[]): void {
     const reason = typeFault(v.type);
     if (reason !== undefined) out.push(say.malformedType(`%${v.name} of ${by}`, reason, loc));
   };
-  for (const p of func.params) define(p.value, `@${func.name}`, undefined);
+  for (const p of func.params) define(p.value, `@${func.name}`, p.loc);
   for (const op of func.ops) {
     for (const v of op.operands) if (!defined.has(v)) out.push(say.notDominated(op.name, v.name, op.loc));
     const faults = opFaults(module, op);
@@ -39,8 +39,8 @@ function verifyFunc(module: Module, func: Func, out: Diagnostic[]): void {
   }
   const names = new Set<string>();
   for (const r of func.results) {
-    if (!defined.has(r.value)) out.push(say.undefinedResult(func.name, r.name));
-    if (r.name !== "" && names.has(r.name)) out.push(say.duplicateResult(func.name, r.name));
+    if (!defined.has(r.value)) out.push(say.undefinedResult(func.name, r.name, r.loc));
+    if (r.name !== "" && names.has(r.name)) out.push(say.duplicateResult(func.name, r.name, r.loc));
     names.add(r.name);
   }
 }
@@ -70,7 +70,8 @@ const typeList = (types: readonly TensorType[]): string => types.map(printType).
 
 const operandText = (def: OpDef): string => {
   const names = def.operands.join(", ");
-  return def.operands.length === 0 ? "no operands" : `${def.operands.length} operands (${names})`;
+  if (def.operands.length === 0) return "no operands";
+  return `${def.operands.length === 1 ? "one operand" : `${def.operands.length} operands`} (${names})`;
 };
 
 function attrFaults(def: OpDef, op: Op): Diagnostic[] {

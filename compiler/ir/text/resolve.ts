@@ -121,14 +121,15 @@ function locOf(a: Attr, at: Loc): Loc {
 }
 
 function makePort(node: PortNode, value: Value, assumedName: string, attrs: AttrResolver): Port {
-  if (!node.attrs) return { value, name: assumedName, dtype: "", boundary: { kind: "none" } };
+  const loc = attrs.at(node.value ?? node.type.tok);
+  if (!node.attrs) return { value, name: assumedName, dtype: "", boundary: { kind: "none" }, loc };
   const at = attrs.at(node.attrs.tok);
   const { name, dtype, boundary, ...rest } = attrs.attr(node.attrs) as Attrs;
   const unknown = Object.keys(rest)[0];
   if (unknown !== undefined) throw fault(textAttr(`a port has no ${JSON.stringify(unknown)}`, at));
   if (name !== undefined && typeof name !== "string") throw fault(textAttr("name is a string", at));
   if (dtype !== undefined && typeof dtype !== "string") throw fault(textAttr("dtype is a string", at));
-  return { value, name: name ?? assumedName, dtype: dtype ?? "", boundary: boundaryOf(boundary, at) };
+  return { value, name: name ?? assumedName, dtype: dtype ?? "", boundary: boundaryOf(boundary, at), loc };
 }
 
 const isNumber = (a: Attr | undefined): boolean => typeof a === "number";
