@@ -50,7 +50,9 @@ function measure(label: string, count: number, size: number, lo: number, hi: num
   }
   const ms = performance.now() - start;
   const classes = [...seen].map(([name, n]) => `${name}: ${n}`).join(", ");
-  console.log(`${label}: ${tensors.length * size} channels in ${ms.toFixed(0)} ms; m ≤ ${mBits} bits; ${classes}`);
+  console.log(
+    `${label}: ${tensors.length * size} channels in ${ms.toFixed(0)} ms; m ≤ ${mBits} bits; ${classes}`,
+  );
 }
 
 measure("8-bit outputs", 10_000, 64, -128, 127, 1);

@@ -137,7 +137,12 @@ function compare(spec: ExactMap, r: IntegerForm, channel: number, box: Box): big
   const exact = exactFunction(spec);
   const integer = integerFunction(r, channel);
   const [[from, to], second] = box as readonly [readonly [bigint, bigint], (readonly [bigint, bigint])?];
-  if (second === undefined) return compareRow(exact, integer, from, to, []);
+  if (second === undefined) {
+    const steps = exact([to]) - exact([from]);
+    return max(steps, -steps) > 1n << 18n
+      ? compareByDenominator(spec, r, channel, box)
+      : compareRow(exact, integer, from, to, []);
+  }
   const size = second[1] - second[0] + 1n;
   if (size > 65_536n || (size > 256n && to - from > 256n)) return compareByDenominator(spec, r, channel, box);
   for (let b = second[0]; b <= second[1]; b++) {
@@ -179,7 +184,7 @@ function compareRow(
 }
 
 /**
- * Two wide operands: with W = Σ aS + B a multiple of 1/D, the affine error of each quotient, largest at a corner of the box, must stay
+ * Too many steps to visit: with W = Σ aS + B a multiple of 1/D, the affine error of each quotient, largest at a corner of the box, must stay
  * below the distance from W to the next boundary. Returns the offending corner.
  */
 function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, box: Box): bigint[] | null {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checkRescale } from "../../../test/oracle/rescale-checker.ts";
-import { fromNumber, parseRational, type Rational, rational, ZERO } from "../rational.ts";
+import { fromNumber, parseRational, type Rational, rational, toNumber, ZERO } from "../rational.ts";
 import { certify, evaluateExact, evaluateRescale, rescaleManifest } from "./index.ts";
 import type { Certified, IntRange, RequantSpec, RescaleClass, Rounding } from "./types.ts";
 
@@ -113,6 +113,9 @@ const range = (span: number) =>
     .tuple(fc.integer({ min: -span, max: span }), fc.integer({ min: 0, max: span }))
     .map(([min, size]) => ({ min, max: min + size }));
 
+/** Two operands whose scales differ by many orders of magnitude have no common shift: not asked for. */
+const comparable = (s: Rational): boolean => s.num === 0n || Math.abs(toNumber(s)) > 1e-6;
+
 const tensor = (operands: number, accumulator: fc.Arbitrary<IntRange>) =>
   fc
     .record({
@@ -124,7 +127,10 @@ const tensor = (operands: number, accumulator: fc.Arbitrary<IntRange>) =>
       classes: fc.constantFrom(...CLASS_SETS),
       channels: fc.array(
         fc.record({
-          scales: fc.array(scale, { minLength: operands, maxLength: operands }),
+          scales: fc.array(operands === 1 ? scale : scale.filter(comparable), {
+            minLength: operands,
+            maxLength: operands,
+          }),
           offset,
           ranges: fc.array(accumulator, { minLength: operands, maxLength: operands }),
         }),
@@ -250,6 +256,19 @@ describe("classes", () => {
     }
   });
 
+  test("outputs too many to enumerate certify by the common denominator", () => {
+    const wide = { lo: -(2 ** 31), hi: 2 ** 31 - 1 };
+    for (const rounding of ROUNDINGS) {
+      for (const s of [rational(1, 4), rational(-3, 8), rational(5, 7), rational(1, 49)]) {
+        const specs = [
+          spec({ ...wide, scales: [s], rounding, offset: rational(1, 2), zeroPoint: rational(-3) }),
+        ];
+        const ranges = [[{ min: -(2 ** 28), max: 2 ** 28 + 5 }]];
+        verify(specs, ranges, certified(specs, ranges));
+      }
+    }
+  });
+
   test("half-even ties of both parities need the tie form, one parity does not", () => {
     const average = spec({ scales: [rational(1, 36)] });
     const both = certified([average], [[{ min: -4000, max: 4000 }]]);
@@ -301,6 +320,97 @@ describe("classes", () => {
     expect(() => certify([{ ...good, lo: 3, hi: 2 }], r)).toThrow(/output range/);
     expect(() => certify([good, { ...good, rounding: "floor" }], [...r, ...r])).toThrow(/share/);
     expect(() => certify([{ ...good, scales: [] }], r)).toThrow(/operands/);
+  });
+});
+
+describe("the checker rejects what is not certified", () => {
+  const specs = [
+    spec({ scales: [rational(12345, 1 << 22)], offset: rational(-7, 3), zeroPoint: rational(3) }),
+    spec({ scales: [rational(-54321, 1 << 24)], offset: rational(100, 7), zeroPoint: rational(3) }),
+  ];
+  const ranges = specs.map(() => [{ min: -20_000, max: 16_000 }]);
+  const manifestOf = (classes: readonly RescaleClass[]) => {
+    const result = certified(specs, ranges, classes);
+    const manifest = rescaleManifest(result.rescale, result.certificate, ranges);
+    expect(checkRescale(specs, manifest)).toBe(null);
+    return { manifest, certificate: result.certificate };
+  };
+  const replace = <T>(values: readonly T[], at: number, value: T) =>
+    values.map((x, i) => (i === at ? value : x));
+
+  for (const classes of [["i32"], ["limb"]] as const) {
+    test(`${classes}: c just outside its interval, m + 1, m - 1`, () => {
+      const { manifest, certificate } = manifestOf(classes);
+      for (const channel of [0, 1]) {
+        const { lo, hi } = certificate.intervals[channel] as { lo: bigint; hi: bigint };
+        for (const [c, verdict] of [
+          [lo, null],
+          [hi, null],
+          [lo - 1n, channel],
+          [hi + 1n, channel],
+        ] as const) {
+          const changed = { ...manifest, c: replace(manifest.c, channel, String(c)) };
+          expect(checkRescale(specs, changed)?.channel ?? null, `c = ${c}`).toBe(verdict);
+        }
+        for (const step of [1, -1]) {
+          const m = [(manifest.m[channel]?.[0] as number) + step];
+          const changed = { ...manifest, m: replace(manifest.m, channel, m) };
+          expect(checkRescale(specs, changed)).toMatchObject({ channel, reason: "wrong output" });
+        }
+      }
+    });
+  }
+
+  test("hi32: a0, h or c that do not belong together, and ones that do but are wrong", () => {
+    const { manifest } = manifestOf(["hi32"]);
+    const a0 = manifest.a0 as readonly number[];
+    const shift = 1n << BigInt(manifest.n);
+    for (const channel of [0, 1]) {
+      const next = replace(a0, channel, (a0[channel] as number) + 1);
+      expect(checkRescale(specs, { ...manifest, a0: next })).toMatchObject({
+        channel,
+        reason: "c is not a0·m + h·2ⁿ",
+      });
+      const c = BigInt(manifest.c[channel] as string);
+      const m = BigInt(manifest.m[channel]?.[0] as number);
+      const moved = { ...manifest, a0: next, c: replace(manifest.c, channel, String(c + m)) };
+      expect(checkRescale(specs, moved)).toMatchObject({ channel, reason: "wrong output" });
+      const h = replace(manifest.h, channel, (manifest.h[channel] as number) + 1);
+      const lifted = { ...manifest, h, c: replace(manifest.c, channel, String(c + shift)) };
+      expect(checkRescale(specs, lifted)).toMatchObject({ channel, reason: "wrong output" });
+      expect(checkRescale(specs, { ...manifest, h: replace(manifest.h, channel, 40_000) })).not.toBe(null);
+    }
+  });
+
+  test("lanes that overflow", () => {
+    const { manifest } = manifestOf(["i32"]);
+    const doubled = {
+      ...manifest,
+      n: manifest.n + 8,
+      m: manifest.m.map((row) => row.map((m) => m * 256)),
+      c: manifest.c.map((c) => String(BigInt(c) * 256n)),
+    };
+    expect(checkRescale(specs, doubled)).toMatchObject({ reason: "sum exceeds 32 bits" });
+    expect(checkRescale(specs, { ...doubled, class: "limb", width: 64, L: 0 })).toBe(null);
+  });
+
+  test("tie form: constants apart, the wrong choice", () => {
+    const average = [spec({ scales: [rational(1, 36)], zeroPoint: rational(5) })];
+    const range = [[{ min: -4000, max: 4000 }]];
+    const { rescale, certificate } = certified(average, range);
+    const manifest = rescaleManifest(rescale, certificate, range);
+    expect(checkRescale(average, manifest)).toBe(null);
+    expect(checkRescale(average, { ...manifest, select: "negative" })).toMatchObject({
+      reason: "wrong output",
+    });
+    expect(checkRescale(average, { ...manifest, cUp: manifest.c })).toMatchObject({ reason: "wrong output" });
+    expect(checkRescale(average, { ...manifest, c: manifest.cUp as readonly string[] })).toMatchObject({
+      reason: "wrong output",
+    });
+    const far = [String(BigInt(manifest.c[0] as string) + (2n << BigInt(manifest.n)))];
+    expect(checkRescale(average, { ...manifest, cUp: far })).toMatchObject({
+      reason: "up and down too far apart",
+    });
   });
 });
 
