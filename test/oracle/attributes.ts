@@ -16,6 +16,11 @@ export function intsOf(node: OnnxNode, name: string): number[] | undefined {
   return attribute?.kind === "ints" ? attribute.value.map(Number) : undefined;
 }
 
+export function floatsOf(node: OnnxNode, name: string): readonly number[] | undefined {
+  const attribute = node.attributes.get(name);
+  return attribute?.kind === "floats" ? attribute.value : undefined;
+}
+
 export function stringOf(node: OnnxNode, name: string): string | undefined {
   const attribute = node.attributes.get(name);
   return attribute?.kind === "string" ? attribute.value : undefined;

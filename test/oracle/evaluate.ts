@@ -111,7 +111,7 @@ function prepare(model: OnnxModel): Prepared {
 }
 
 /** The shape of an input of `size` elements; its first symbolic dimension takes what the others leave. */
-function inputShape(declared: readonly Dim[], size: number): number[] {
+export function inputShape(declared: readonly Dim[], size: number): number[] {
   const known = declared.reduce<number>((product, dim) => product * (typeof dim === "number" ? dim : 1), 1);
   let rest = size / known;
   const shape = declared.map((dim) => {

@@ -5,7 +5,7 @@
  */
 import { broadcast, broadcastShape, forEachCoordinate, stridesOf } from "./gather.ts";
 import { type ApproxTensor, approximate, sizeOf, type Tensor, TINY, ULP } from "./tensor.ts";
-import { groupIndex } from "./window.ts";
+import { groupIndex, reducedShape } from "./window.ts";
 
 export const RELATIVE = 1e-12;
 
@@ -69,6 +69,17 @@ export function mapUnary(x: Tensor, { value, slope }: Unary): ApproxTensor {
 }
 
 export const irrational = (op: string, x: Tensor): ApproxTensor => mapUnary(x, UNARY[op]!);
+
+/** alpha · (exp(x / alpha) − 1) below zero. */
+export const celu = (x: Tensor, alpha: number): ApproxTensor =>
+  mapUnary(x, { value: (v) => (v > 0 ? v : alpha * Math.expm1(v / alpha)), slope: () => 1.01 });
+
+/** The approximation of Gelu by tanh, which is a function of its own. */
+export const geluTanh = (x: Tensor): ApproxTensor =>
+  mapUnary(x, {
+    value: (v) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3))),
+    slope: () => 1.2,
+  });
 
 export const elu = (x: Tensor, alpha: number, gamma: number): ApproxTensor =>
   mapUnary(x, {
@@ -199,8 +210,7 @@ export function reduceApprox(
   mean: boolean,
 ): ApproxTensor {
   const group = groupIndex(x.shape, axes);
-  const kept = x.shape.map((dim, d) => (axes.includes(d) ? 1 : dim));
-  const shape = keep ? kept : x.shape.filter((_, d) => !axes.includes(d));
+  const shape = reducedShape(x.shape, axes, keep);
   const size = sizeOf(shape);
   const value = new Float64Array(size);
   const error = new Float64Array(size);

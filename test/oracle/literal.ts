@@ -7,9 +7,7 @@ import type { BinaryOp } from "./irrational.ts";
 import { rational } from "./rational.ts";
 import { exactAt, ints, literals, reals, type Tensor } from "./tensor.ts";
 
-const FLOATS: readonly DataType[] = ["float32", "float16", "bfloat16", "float64"];
-
-export const isFloat = (dtype: DataType): boolean => FLOATS.includes(dtype);
+export const isFloat = (dtype: DataType): boolean => /^b?float/.test(dtype);
 
 export function fromOnnx(tensor: OnnxTensor): Tensor {
   const values = elements(tensor);
@@ -56,18 +54,23 @@ export function literalUnary(op: string, x: Tensor): Tensor | undefined {
   return literals(x.shape, x.literal.map(f));
 }
 
-/** Cast between numbers; floats to integers truncate. */
+/** Casts to float32 and float64 of computed values are exact, so no cast rounds except that of a literal. */
 export function cast(x: Tensor, to: DataType, constant: boolean): Tensor {
+  const wide = to === "float32" || to === "float64";
+  if (isFloat(to) ? !wide : /int[24]$/.test(to)) throw new Error(`a cast to ${to} is not covered`);
   if (x.kind === "approx") {
-    if (isFloat(to)) return x;
-    throw new Error("cast of an irrational value to an integer");
+    if (wide) return x;
+    throw new Error("a cast of an irrational value to an integer is not covered");
   }
   if (x.kind === "int") {
-    if (!isFloat(to)) return ints(to, x.shape, x.data);
+    if (!wide) return ints(to, x.shape, x.data);
     if (constant) return literals(x.shape, Float32Array.from(x.data));
     return reals(x.shape, [{ num: x.data, units: [rational(1n)], index: undefined }]);
   }
-  if (isFloat(to)) return x;
+  if (wide)
+    return to === "float32" && x.literal instanceof Float64Array
+      ? literals(x.shape, Float32Array.from(x.literal))
+      : x;
   const terms = x.terms();
   const size = x.shape.reduce((product, dim) => product * dim, 1);
   return ints(

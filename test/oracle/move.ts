@@ -174,7 +174,11 @@ type Mover = (node: OnnxNode, inputs: readonly (Tensor | undefined)[], x: Tensor
 
 export const MOVERS: Readonly<Record<string, Mover>> = {
   Identity: (_, __, x) => [x],
-  Dropout: (_, __, x) => [x],
+  Dropout: (_, inputs, x) => {
+    if (inputs[2] !== undefined && numbersOf(inputs[2])[0] !== 0)
+      throw new Error("dropout in training is not covered");
+    return [x];
+  },
   Reshape: (node, inputs, x) => [
     reshapeTo(x, listOf(node, inputs, 1, "shape")!, intOf(node, "allowzero") === 1),
   ],

@@ -17,8 +17,21 @@ import {
 } from "./linear.ts";
 import { literalBinary, literalUnary } from "./literal.ts";
 import { listOf, MOVERS, normalizeAxis } from "./move.ts";
-import { add, fromNumber, multiply, ONE, type Rational, rational, sqrt, ZERO } from "./rational.ts";
-import { clip, extreme, rectify, signs } from "./select.ts";
+import {
+  add,
+  floor,
+  fromNumber,
+  multiply,
+  negate,
+  ONE,
+  type Rational,
+  rational,
+  roundHalfEven,
+  sqrt,
+  ZERO,
+} from "./rational.ts";
+import { resize } from "./resize.ts";
+import { clip, extreme, rectify, reduceExtreme, signs, step } from "./select.ts";
 import {
   type ApproxTensor,
   exactAt,
@@ -32,7 +45,16 @@ import {
   type Tensor,
   toReal,
 } from "./tensor.ts";
-import { averagePool, convGeometry, maxPool, reduce, spatialShape, windowOf } from "./window.ts";
+import {
+  averagePool,
+  convGeometry,
+  groupIndex,
+  maxPool,
+  reduce,
+  reducedShape,
+  spatialShape,
+  windowOf,
+} from "./window.ts";
 
 export interface Context {
   /** Version of the standard operator set. */
@@ -76,6 +98,13 @@ function integerBinary(op: string, a: IntTensor, b: IntTensor): IntTensor {
     broadcast(a, shape).data.map((value, i) => INTEGER[op]!(value, y[i]!)),
   );
 }
+
+const mapInts = (x: IntTensor, f: (v: number) => number): IntTensor =>
+  ints(
+    x.dtype,
+    x.shape,
+    x.data.map((v) => f(v) + 0),
+  );
 
 const binary =
   (op: approx.BinaryOp): Operator =>
@@ -200,18 +229,37 @@ function gemm(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
   return [c === undefined ? scaled : addReals(scaled, scaleReal(exact(c), beta))];
 }
 
+/** Normalised axes of a reduction; undefined when it does nothing. */
+function axesOf(node: OnnxNode, inputs: Inputs): number[] | undefined {
+  const { shape } = inputs[0]!;
+  const given = listOf(node, inputs, 1, "axes");
+  if (given?.length) return given.map((axis) => normalizeAxis(axis, shape.length));
+  return intOf(node, "noop_with_empty_axes") === 1 ? undefined : shape.map((_, d) => d);
+}
+
+const keepsAxes = (node: OnnxNode): boolean => (intOf(node, "keepdims") ?? 1) === 1;
+
 const reduction =
   (mean: boolean): Operator =>
   (node, inputs) => {
     const x = inputs[0]!;
-    const given = listOf(node, inputs, 1, "axes");
-    if ((given === undefined || given.length === 0) && intOf(node, "noop_with_empty_axes") === 1) return [x];
-    const rank = x.shape.length;
-    const axes = given?.length ? given.map((axis) => normalizeAxis(axis, rank)) : x.shape.map((_, d) => d);
-    const keep = (intOf(node, "keepdims") ?? 1) === 1;
+    const axes = axesOf(node, inputs);
+    const keep = keepsAxes(node);
+    if (axes === undefined) return [x];
     return [
       x.kind === "approx" ? approx.reduceApprox(x, axes, keep, mean) : reduce(toReal(x), axes, keep, mean),
     ];
+  };
+
+const reduceTo =
+  (pick: "max" | "min"): Operator =>
+  (node, inputs) => {
+    const x = inputs[0]!;
+    const axes = axesOf(node, inputs);
+    if (axes === undefined) return [x];
+    if (x.kind === "approx") throw new Error("an exact input is needed here");
+    const shape = reducedShape(x.shape, axes, keepsAxes(node));
+    return [reduceExtreme(x, groupIndex(x.shape, axes), shape, pick)];
   };
 
 const softmaxOf =
@@ -249,8 +297,8 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   Sum: (node, inputs, context) => [
     (inputs as readonly Tensor[]).reduce((a, b) => binary("Add")(node, [a, b], context)[0]!),
   ],
-  Neg: (_, [x]) => [negateReal(exact(x))],
-  Abs: (_, [x]) => [rectify(exact(x), rational(-1n))],
+  Neg: (_, [x]) => [x!.kind === "int" ? mapInts(x!, (v) => -v) : negateReal(exact(x))],
+  Abs: (_, [x]) => [x!.kind === "int" ? mapInts(x!, Math.abs) : rectify(exact(x), rational(-1n))],
   Sign: (_, [x]) => [
     reals(x!.shape, [{ num: Float64Array.from(signs(exact(x))), units: [ONE], index: undefined }]),
   ],
@@ -282,6 +330,10 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   Softsign: (_, [x]) => [
     divideReals(exact(x), addReals(exact(rectify(exact(x), rational(-1n))), scalar(ONE))),
   ],
+  Floor: (_, [x]) => [step(exact(x), floor)],
+  Ceil: (_, [x]) => [step(exact(x), (v) => -floor(negate(v)))],
+  Round: (_, [x]) => [step(exact(x), roundHalfEven)],
+  Celu: (node, [x]) => [approx.celu(x!, Math.fround(floatOf(node, "alpha") ?? 1))],
   Elu: (node, [x]) => [approx.elu(x!, Math.fround(floatOf(node, "alpha") ?? 1), 1)],
   Selu: (node, [x]) => [
     approx.elu(
@@ -291,8 +343,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
     ),
   ],
   Gelu: (node, [x]) => {
-    if (stringOf(node, "approximate") === "tanh") throw new Error("Gelu by tanh is not covered");
-    return [approx.irrational("Gelu", x!)];
+    return [stringOf(node, "approximate") === "tanh" ? approx.geluTanh(x!) : approx.irrational("Gelu", x!)];
   },
   Softmax: softmaxOf(false),
   LogSoftmax: softmaxOf(true),
@@ -329,6 +380,14 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
       false,
     );
   }),
+  ReduceMax: reduceTo("max"),
+  ReduceMin: reduceTo("min"),
+  Resize: (node, inputs, { opset }) => [resize(node, inputs, opset)],
+  Upsample: (node, inputs, { opset }) => [resize(node, inputs, opset)],
+  Mean: (_, inputs) => {
+    const total = inputs.map(exact).reduce(addReals);
+    return [scaleReal(total, rational(1n, BigInt(inputs.length)))];
+  },
   ReduceMean: reduction(true),
   ReduceSum: reduction(false),
   Shape: (node, [x]) => {
@@ -343,9 +402,9 @@ export function evaluateNode(node: OnnxNode, inputs: Inputs, context: Context): 
   if (node.domain === "" || node.domain === "com.microsoft") {
     const folded = context.constant && inputs[0] !== undefined ? literalUnary(node.op, inputs[0]) : undefined;
     if (folded !== undefined) return [folded];
-    if (approx.isIrrational(node.op)) return [approx.irrational(node.op, inputs[0]!)];
     const operator = OPERATORS[node.op];
     if (operator !== undefined) return operator(node, inputs, context);
+    if (approx.isIrrational(node.op)) return [approx.irrational(node.op, inputs[0]!)];
     const mover = MOVERS[node.op];
     if (mover !== undefined) return mover(node, inputs, inputs[0]!);
   }

@@ -1,7 +1,7 @@
 /** Comparisons and the piecewise operators built on them: maxima, clamps, rectifiers. */
 import { broadcast, broadcastShape, chain, gather, NOTHING } from "./gather.ts";
 import { scaleReal } from "./linear.ts";
-import { compare, type Rational } from "./rational.ts";
+import { compare, ONE, type Rational } from "./rational.ts";
 import { type ApproxTensor, approximate, exactAt, scalar, sizeOf, type Tensor, toReal } from "./tensor.ts";
 
 export type Order = (i: number, j: number) => number;
@@ -65,3 +65,26 @@ export const clip = (x: Tensor, lo: Rational | undefined, hi: Rational | undefin
   const above = lo === undefined ? x : extreme(x, scalar(lo), "max");
   return hi === undefined ? above : extreme(above, scalar(hi), "min");
 };
+
+/** The integer `toInteger` makes of every exact element. */
+export function step(x: RealTensor, toInteger: (value: Rational) => bigint): RealTensor {
+  const terms = x.terms();
+  const num = Float64Array.from({ length: sizeOf(x.shape) }, (_, i) => Number(toInteger(exactAt(terms, i))));
+  return reals(x.shape, [{ num, units: [ONE], index: undefined }]);
+}
+
+/** Largest (or smallest) element along `axes`. */
+export function reduceExtreme(
+  x: Exclude<Tensor, ApproxTensor>,
+  groupOf: Int32Array,
+  shape: readonly number[],
+  pick: "max" | "min",
+): Tensor {
+  const order = orderOf(x);
+  const sign = pick === "max" ? 1 : -1;
+  const best = new Int32Array(sizeOf(shape)).fill(NOTHING);
+  groupOf.forEach((g, i) => {
+    if (best[g] === NOTHING || order(i, best[g]!) * sign > 0) best[g] = i;
+  });
+  return gather(x, best, shape);
+}

@@ -148,10 +148,12 @@ export function averagePool(x: RealTensor, window: Window, ceil: boolean, includ
   return multiplyReals(reals(shape, simplify(total)), divisors);
 }
 
+export const reducedShape = (shape: readonly number[], axes: readonly number[], keep: boolean): number[] =>
+  shape.flatMap((dim, d) => (!axes.includes(d) ? [dim] : keep ? [1] : []));
+
 /** Sums over `axes` (sorted, non-negative), divided by the number of elements when `mean`. */
 export function reduce(x: RealTensor, axes: readonly number[], keep: boolean, mean: boolean): RealTensor {
-  const kept = x.shape.map((dim, d) => (axes.includes(d) ? 1 : dim));
-  const shape = keep ? kept : x.shape.filter((_, d) => !axes.includes(d));
+  const shape = reducedShape(x.shape, axes, keep);
   const sums = sumGroups(x, shape, groupIndex(x.shape, axes));
   const count = sizeOf(x.shape) / sizeOf(shape);
   const factor = rational(1n, mean ? BigInt(count) : 1n);

@@ -1,0 +1,78 @@
+/** Resize and Upsample by nearest neighbour, with exact coordinates. */
+import type { OnnxNode } from "../../compiler/frontend/onnx/model.ts";
+import { floatsOf, intsOf, stringOf } from "./attributes.ts";
+import { gatherBy } from "./gather.ts";
+import { normalizeAxis, numbersOf } from "./move.ts";
+import { add, divide, floor, fromNumber, multiply, type Rational, rational, subtract } from "./rational.ts";
+import type { Tensor } from "./tensor.ts";
+
+const HALF = rational(1n, 2n);
+const whole = (n: number): Rational => rational(BigInt(n));
+
+/** Position in the input of output index `i`. */
+function source(mode: string, i: number, scale: Rational, from: number, to: number): Rational {
+  const centred = () => subtract(divide(add(whole(i), HALF), scale), HALF);
+  switch (mode) {
+    case "asymmetric":
+      return divide(whole(i), scale);
+    case "half_pixel":
+      return centred();
+    case "pytorch_half_pixel":
+      return to > 1 ? centred() : rational(0n);
+    case "align_corners":
+      return to > 1 ? rational(BigInt(i * (from - 1)), BigInt(to - 1)) : rational(0n);
+    case "half_pixel_symmetric": {
+      const adjustment = divide(whole(to), multiply(scale, whole(from)));
+      const offset = multiply(rational(BigInt(from), 2n), subtract(rational(1n), adjustment));
+      return add(offset, centred());
+    }
+    default:
+      throw new Error(`Resize with ${mode} is not covered`);
+  }
+}
+
+function nearest(mode: string, at: Rational): number {
+  const below = Number(floor(at));
+  const fraction = subtract(at, whole(below));
+  const twice = 2n * fraction.num;
+  switch (mode) {
+    case "floor":
+      return below;
+    case "ceil":
+      return fraction.num === 0n ? below : below + 1;
+    case "round_prefer_floor":
+      return twice <= fraction.den ? below : below + 1;
+    case "round_prefer_ceil":
+      return twice < fraction.den ? below : below + 1;
+    default:
+      throw new Error(`Resize with ${mode} is not covered`);
+  }
+}
+
+export function resize(node: OnnxNode, inputs: readonly (Tensor | undefined)[], opset: number): Tensor {
+  const x = inputs[0]!;
+  const rank = x.shape.length;
+  const method = stringOf(node, "mode") ?? "nearest";
+  if (method !== "nearest") throw new Error(`Resize by ${method} is not covered`);
+  if ((stringOf(node, "keep_aspect_ratio_policy") ?? "stretch") !== "stretch")
+    throw new Error("Resize that keeps the aspect ratio is not covered");
+  const old = node.op === "Upsample" || opset < 11;
+  const transform = old ? "asymmetric" : (stringOf(node, "coordinate_transformation_mode") ?? "half_pixel");
+  const rounding = old ? "floor" : (stringOf(node, "nearest_mode") ?? "round_prefer_floor");
+  const axes = intsOf(node, "axes")?.map((axis) => normalizeAxis(axis, rank)) ?? x.shape.map((_, d) => d);
+  const scaleInput = inputs[old ? 1 : 2];
+  const given = scaleInput === undefined ? floatsOf(node, "scales") : numbersOf(scaleInput);
+  const sizes = inputs[3] === undefined ? undefined : numbersOf(inputs[3]);
+  const shape = [...x.shape];
+  const picks = x.shape.map((dim, d): number[] => {
+    const at = axes.indexOf(d);
+    if (at < 0) return Array.from({ length: dim }, (_, i) => i);
+    const scale = given?.length ? fromNumber(given[at]!) : rational(BigInt(sizes![at]!), BigInt(dim));
+    shape[d] = given?.length ? Number(floor(multiply(scale, whole(dim)))) : sizes![at]!;
+    return Array.from({ length: shape[d]! }, (_, i) => {
+      const pick = nearest(rounding, source(transform, i, scale, dim, shape[d]!));
+      return Math.min(Math.max(pick, 0), dim - 1);
+    });
+  });
+  return gatherBy(x, shape, (at) => at.map((c, d) => picks[d]![c]!));
+}
