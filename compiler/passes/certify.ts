@@ -62,7 +62,6 @@ export const certify = definePass({
   summary: "Replace qc.requant by a certified dyadic qc.rescale.",
   requires: ["no-float"],
   ensures: ["certified"],
-  options: {},
   run: (module) => {
     const done = module.funcs.map(certifyFunc);
     const diagnostics = done.flatMap((d) => d.diagnostics);

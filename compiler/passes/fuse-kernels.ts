@@ -146,6 +146,5 @@ export const fuseKernels = definePass({
   name: "fuse-kernels",
   summary: "Outline each kernel – a root op with what finishes its result in registers – into a function.",
   requires: ["no-float", "certified"],
-  options: {},
   run: (module) => ok(fuseFunc(module.funcs[0]!)),
 });

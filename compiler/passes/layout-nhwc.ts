@@ -139,6 +139,33 @@ const sinkThroughElementwise: Rule = {
   },
 };
 
+/** f(reshape(x)) = reshape(f(x)) for elementwise f with one operand and one setting for all channels. */
+const sinkReshape: Rule = {
+  name: "sink-reshape",
+  ops: ["qc.requant", "qc.table", "qc.clamp"],
+  rewrite: (op, operands, ctx) => {
+    const reshape = ctx.def(operands[0]!);
+    if (operands.length !== 1 || reshape?.name !== "layout.reshape") return undefined;
+    const lists = [
+      ...((op.attrs.scales ?? []) as readonly Attr[][]),
+      (op.attrs.offset ?? []) as readonly Attr[],
+    ];
+    if (lists.some((l) => l.length > 1)) return undefined;
+    const x = reshape.operands[0]!;
+    const result = op.results[0]!;
+    const attrs =
+      typeof op.attrs.axis === "number"
+        ? { ...op.attrs, axis: Math.max(0, x.type.shape.length - 1) }
+        : op.attrs;
+    const y = ctx.b.add1(op.name, [x], attrs, {
+      loc: op.loc,
+      types: [{ ...result.type, shape: x.type.shape }],
+      names: [result.name],
+    });
+    return [ctx.b.add1("layout.reshape", [y], { shape: result.type.shape })];
+  },
+};
+
 /** concat(transpose(x, p), …; a) = transpose(concat(x, …; p[a]), p). */
 const sinkThroughConcat: Rule = {
   name: "sink-through-concat",
@@ -273,6 +300,7 @@ export const layoutNhwc = definePass({
     mergeReshapes,
     permuteWeightRows,
     sinkThroughElementwise,
+    sinkReshape,
     sinkThroughConcat,
     sinkThroughMovement,
     sinkThroughReduce,

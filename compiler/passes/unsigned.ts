@@ -68,8 +68,20 @@ function moveFunc(func: Func): Func {
   const moved = new Map<Value, Moved>();
   const consts = new Map<Value, Dense>();
   for (const p of func.params) {
-    b.addParam(p);
     const k = wanted(p.value.type);
+    if (k !== 0 && p.boundary.kind === "quantize") {
+      // The conversion outside the core makes the shifted integers directly.
+      const { zeroPoint, lo, hi } = p.boundary;
+      const value: Value = { name: p.value.name, type: moveType(p.value.type, k) };
+      b.addParam({
+        ...p,
+        value,
+        boundary: { ...p.boundary, zeroPoint: zeroPoint + k, lo: lo + k, hi: hi + k },
+      });
+      moved.set(p.value, { value, shift: [k] });
+      continue;
+    }
+    b.addParam(p);
     const value =
       k === 0
         ? p.value
@@ -100,12 +112,32 @@ function moveFunc(func: Func): Func {
       ),
     );
   }
-  for (const r of func.results) b.addResult({ ...r, value: restore(b, r, moved.get(r.value)!) });
+  for (const r of func.results) b.addResult(movedResult(b, r, moved.get(r.value)!));
   return dce(b.build());
 }
 
-/** The value as the graph declares it, at its edge. */
-const restore = (b: FuncBuilder, port: Port, m: Moved): Value => unshift(b, m, port.value.type, port.name);
+/** A dequantized output absorbs the shift in its zero points; an integer one is moved back. */
+function movedResult(b: FuncBuilder, port: Port, m: Moved): Port {
+  const boundary = port.boundary;
+  const last = port.value.type.shape.length - 1;
+  if (
+    boundary.kind !== "dequantize" ||
+    (m.shift.length > 1 && boundary.scales.length > 1 && boundary.axis !== last)
+  )
+    return { ...port, value: unshift(b, m, port.value.type, port.name) };
+  const n = Math.max(boundary.scales.length, m.shift.length);
+  const pick = (list: readonly number[], c: number) => (list.length === 1 ? list[0]! : list[c]!);
+  return {
+    ...port,
+    value: m.value,
+    boundary: {
+      kind: "dequantize",
+      axis: m.shift.length > 1 ? last : boundary.axis,
+      scales: Array.from({ length: n }, (_, c) => pick(boundary.scales, c)),
+      zeroPoints: Array.from({ length: n }, (_, c) => pick(boundary.zeroPoints, c) + at(m.shift, c)),
+    },
+  };
+}
 
 /** The value without its shift. */
 function unshift(b: FuncBuilder, m: Moved, type: TensorType, name: string): Value {
@@ -308,6 +340,5 @@ const moveMovement: RuleFn = (b, op, operands) => {
 export const unsigned = definePass({
   name: "unsigned",
   summary: "Shift activations so that those of at most 8 bits are unsigned and 16-bit ones signed.",
-  options: {},
   run: (module) => ok(mapFuncs(module, moveFunc)),
 });

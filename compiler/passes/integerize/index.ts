@@ -242,8 +242,13 @@ export const integerize = definePass({
   name: "integerize",
   summary: "Turn quantized float arithmetic into exact integer arithmetic; scales move into qc.requant.",
   ensures: ["no-float"],
-  options: {},
-  run: (module: Module, ctx) => integerizeModule(module, (ctx?.options ?? {}) as IntegerizeOptions),
+  options: {
+    keepQuantizers: {
+      doc: "also return every quantizer's tensor, named after the quantizer's output",
+      default: false,
+    },
+  },
+  run: (module, { options }) => integerizeModule(module, options as IntegerizeOptions),
 });
 
 export function integerizeModule(module: Module, options: IntegerizeOptions = {}) {

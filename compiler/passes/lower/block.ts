@@ -23,6 +23,14 @@ export interface Block {
     body: (i: Expr, inner: Block) => void,
     hint?: string,
   ) => void;
+  /** `for i = start; i < end; i += step` with bounds known only when it runs; start < end must hold. */
+  readonly loopBetween: (
+    start: Expr,
+    end: Expr,
+    step: number,
+    body: (i: Expr, inner: Block) => void,
+    hint?: string,
+  ) => void;
   /** A constant buffer of these bytes; equal bytes share a buffer. Returns its name. */
   readonly constant: (data: Uint8Array, hint: string, align?: number) => string;
 }
@@ -90,6 +98,12 @@ export function createKernel(name: string): KernelBuilder {
         const inner = makeBlock();
         body(ref(i), inner);
         stmts.push({ k: "for", i, start: c32(start), end: c32(end), step, body: inner.stmts });
+      },
+      loopBetween: (start, end, step, body, hint = "i") => {
+        const i = fresh(hint);
+        const inner = makeBlock();
+        body(ref(i), inner);
+        stmts.push({ k: "for", i, start, end, step, body: inner.stmts });
       },
       constant,
     };

@@ -1,0 +1,236 @@
+/**
+ * Depthwise convolution, eight channels at a time: four kernel rows of a column are interleaved byte by byte, so that one dot
+ * product sums them for four channels; a column serves every output pixel of the tile that it touches.
+ * Weights: [C / 8][column, row group][2][4 channels][4 rows].
+ */
+import { add, c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
+import type { Dense } from "../../ir/module.ts";
+import { attr } from "../../ir/op.ts";
+import { type Block, bytesOf, createKernel } from "./block.ts";
+import { constantOperand } from "./contraction.ts";
+import { epilogueOf } from "./finish.ts";
+import { fillHalo } from "./halo.ts";
+import type { Layout } from "./layout.ts";
+import type { Lowered, Stage } from "./stage.ts";
+import { storeChannels } from "./store.ts";
+import { bytePart } from "./weights.ts";
+
+const CHANNELS = 8;
+/** Output pixels per tile: two accumulators each, beside the interleaved column and its weights. */
+const PIXELS = 4;
+
+/** Up to four taps of one column that one dot product covers; `part`: which byte of weights wider than 8 bits. */
+interface Quad {
+  readonly kx: number;
+  readonly taps: readonly { readonly ky: number; readonly kx: number }[];
+  readonly part: number;
+}
+
+export function lowerDepthwise(stage: Stage): Lowered | undefined {
+  const root = stage.func.ops.find((o) => o.name !== "const")!;
+  const [x] = stage.inputs as [Layout];
+  const [y] = stage.outputs as [Layout];
+  const w = root.name === "qc.conv" ? constantOperand(stage, root, 1) : undefined;
+  if (w === undefined || x.container !== "u8" || y.shape[0] !== 1) return undefined;
+  const [channels, kh, kw, perGroup] = w.shape as [number, number, number, number];
+  if (perGroup !== 1 || attr<number>(root, "groups") !== channels || channels < 2) return undefined;
+  const [sh, sw] = attr<readonly [number, number]>(root, "strides");
+  const [dh, dw] = attr<readonly [number, number]>(root, "dilations");
+  const [top, left] = attr<readonly [number, number, number, number]>(root, "pads");
+  const [, oh, ow] = y.shape as [number, number, number, number];
+  const [, rowBytes, pixelBytes] = x.strides as [number, number, number, number];
+  const quads = quadsOf(kh, kw, w);
+  const k = createKernel(stage.name);
+  const blocks = Math.ceil(channels / CHANNELS);
+  const weights = k.block.constant(packQuads(w, quads, blocks), "w");
+  const blockBytes = quads.length * 32;
+  const epilogue = epilogueOf(stage, k.block, blocks * CHANNELS);
+  const init = epilogue.hasInit
+    ? k.block.constant(bytesOf(padTo(epilogue.init, blocks * CHANNELS), "i32"), "init")
+    : undefined;
+  fillHalo(k.block, y);
+
+  const tile = (
+    b: Block,
+    pixels: number,
+    pa: Expr,
+    po: Expr,
+    pw: Expr,
+    channel: Expr,
+    count: number,
+  ): void => {
+    const acc = Array.from({ length: pixels }, (_, i) =>
+      [0, 1].map((h) =>
+        b.variable(
+          init === undefined
+            ? { k: "const", type: "i32x4", value: 0 }
+            : load("i32x4", init, scale(channel, 4), h * 16),
+          `c${i}${h}`,
+        ),
+      ),
+    );
+    // Columns in memory order; each is read and interleaved once.
+    const columns = (pixels - 1) * sw + (kw - 1) * dw + 1;
+    for (let col = 0; col < columns; col++) {
+      const used = quads.flatMap((q, qi) => {
+        const px = (col - q.kx * dw) / sw;
+        return Number.isInteger(px) && px >= 0 && px < pixels ? [{ q, qi, px }] : [];
+      });
+      const byRows = new Map<string, readonly [Expr, Expr]>();
+      for (const { q, qi, px } of used) {
+        const key = q.taps.map((t) => `${t.ky},${t.kx - q.kx}`).join(";");
+        let halves = byRows.get(key);
+        if (halves === undefined) {
+          const offsets = q.taps.map(
+            (t) => x.offset + (t.ky * dh - top) * rowBytes + (col + (t.kx - q.kx) * dw - left) * pixelBytes,
+          );
+          halves = interleave(b, x, pa, offsets);
+          byRows.set(key, halves);
+        }
+        halves.forEach((half, h) => {
+          const c = acc[px]![h]!;
+          b.set(c, op("dot4_s8u8.i32x4", [c.ref, load("i8x16", weights, pw, qi * 32 + h * 16), half]));
+        });
+      }
+    }
+    const packed = epilogue.emit(
+      b,
+      acc.map((row) => [row.map((v) => v.ref)]),
+      channel,
+    );
+    storeChannels(b, y, packed, {
+      rows: pixels,
+      columns: CHANNELS,
+      count,
+      address: po,
+      rowStep: y.strides[2]!,
+    });
+  };
+
+  const block = (cb: Expr, b: Block, count: number): void => {
+    const channel = b.bind(scale(cb, CHANNELS), "ch");
+    const pw = b.bind(scale(cb, blockBytes), "pw");
+    b.loop(
+      0,
+      oh,
+      1,
+      (oy, rows) => {
+        const ra = rows.bind(add(channel, scale(oy, sh * rowBytes)), "ra");
+        const ro = rows.bind(
+          add(
+            scale(
+              channel,
+              epilogue.container === "u8" || epilogue.container === "i8"
+                ? 1
+                : epilogue.container === "i32"
+                  ? 4
+                  : 2,
+            ),
+            scale(oy, y.strides[1]!),
+          ),
+          "ro",
+        );
+        const main = Math.floor(ow / PIXELS) * PIXELS;
+        rows.loop(
+          0,
+          main,
+          PIXELS,
+          (ox, inner) => {
+            tile(
+              inner,
+              PIXELS,
+              inner.bind(add(ra, scale(ox, sw * pixelBytes)), "pa"),
+              inner.bind(add(ro, scale(ox, y.strides[2]!)), "po"),
+              pw,
+              channel,
+              count,
+            );
+          },
+          "ox",
+        );
+        if (main < ow)
+          tile(
+            rows,
+            ow - main,
+            rows.bind(add(ra, main * sw * pixelBytes), "pa"),
+            rows.bind(add(ro, main * y.strides[2]!), "po"),
+            pw,
+            channel,
+            count,
+          );
+      },
+      "oy",
+    );
+  };
+  const full = Math.floor(channels / CHANNELS);
+  k.block.loop(0, full, 1, (cb, b) => block(cb, b, CHANNELS), "cb");
+  if (full < blocks) block(c32(full), k.block, channels - full * CHANNELS);
+  return k.finish([x.buffer], [y.buffer]);
+}
+
+/** Kernel rows in groups of four per column; a kernel of one row groups its columns instead. */
+function quadsOf(kh: number, kw: number, w: Dense): Quad[] {
+  const quads: Quad[] = [];
+  const push = (kx: number, taps: Quad["taps"]): void => {
+    for (let part = 0; part === 0 || needsPart(w, taps, part, kh, kw); part++) quads.push({ kx, taps, part });
+  };
+  if (kh === 1) {
+    for (let kx = 0; kx < kw; kx += 4)
+      push(
+        kx,
+        range(kx, Math.min(kw, kx + 4)).map((i) => ({ ky: 0, kx: i })),
+      );
+    return quads;
+  }
+  for (let kx = 0; kx < kw; kx++)
+    for (let ky = 0; ky < kh; ky += 4)
+      push(
+        kx,
+        range(ky, Math.min(kh, ky + 4)).map((i) => ({ ky: i, kx })),
+      );
+  return quads;
+}
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
+const tap = (w: Dense, c: number, t: { ky: number; kx: number }): number => {
+  const [, kh, kw] = w.shape as [number, number, number, number];
+  return w.data[(c * kh + t.ky) * kw + t.kx]!;
+};
+
+function needsPart(w: Dense, taps: Quad["taps"], part: number, _kh: number, _kw: number): boolean {
+  for (let c = 0; c < w.shape[0]!; c++)
+    for (const t of taps) if (bytePart(tap(w, c, t), part) !== 0) return true;
+  return false;
+}
+
+function packQuads(w: Dense, quads: readonly Quad[], blocks: number): Uint8Array {
+  const values: number[] = [];
+  for (let cb = 0; cb < blocks; cb++)
+    for (const q of quads)
+      for (let c = 0; c < CHANNELS; c++)
+        for (let t = 0; t < 4; t++) {
+          const channel = cb * CHANNELS + c;
+          const at = q.taps[t];
+          values.push(at !== undefined && channel < w.shape[0]! ? bytePart(tap(w, channel, at), q.part) : 0);
+        }
+  return bytesOf(values, "i8");
+}
+
+const LOW8 = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
+const LOW16 = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
+const HIGH16 = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
+
+/** Rows r0 … r3 of eight channels → [c0: r0 r1 r2 r3, c1 …] for channels 0–3 and 4–7. A missing row repeats the last: its weights are zero. */
+function interleave(b: Block, x: Layout, pa: Expr, offsets: readonly number[]): readonly [Expr, Expr] {
+  const rows = offsets.map((offset) => b.bind(load("i8x16", x.buffer, pa, offset, "load64_zero"), "r"));
+  const row = (i: number): Expr => rows[Math.min(i, rows.length - 1)]!;
+  const a = b.bind(op("shuffle.i8x16", [row(0), row(1)], LOW8), "s");
+  const c = rows.length > 2 ? b.bind(op("shuffle.i8x16", [row(2), row(3)], LOW8), "s") : a;
+  return [b.bind(op("shuffle.i8x16", [a, c], LOW16), "q"), b.bind(op("shuffle.i8x16", [a, c], HIGH16), "q")];
+}
+
+const padTo = (list: Int32Array, n: number): Int32Array => {
+  const out = new Int32Array(Math.max(n, list.length));
+  out.set(list);
+  return out;
+};
