@@ -1,6 +1,7 @@
 /** Random kernel programs for property tests: well typed, every access in bounds, no division. */
 import fc from "fast-check";
 import {
+  add,
   c32,
   type Expr,
   type KType,
@@ -12,6 +13,7 @@ import {
   type Program,
   ref,
   type Stmt,
+  scale,
   signatures,
   store,
 } from "../../compiler/ir/kernel/ir.ts";
@@ -52,19 +54,20 @@ export const immediates = (name: OpName): fc.Arbitrary<number[]> => {
 };
 
 const loadOps = Object.keys(loadTypes) as LoadOp[];
-/** Loads at any alignment; `index` is a loop variable of at most 64 or absent. */
+/** Loads at any alignment; `index` is a loop variable below 15 or absent. */
 export const anyLoad = (type: KType, buf: string, index?: Expr): fc.Arbitrary<Expr> =>
   fc
     .record({
       op: fc.constantFrom(...loadOps.filter((o) => loadTypes[o].includes(type))),
       at: fc.integer({ min: 0, max: SIZE - 16 - 64 }),
-      split: fc.boolean(),
+      form: fc.constantFrom("constant", "index", "linear"),
+      factor: fc.integer({ min: 1, max: 4 }),
     })
-    .map(({ op, at, split }) =>
-      index && split
-        ? load(type, buf, index, at, op)
-        : load(type, buf, c32(split ? at : at + 5), split ? 0 : -5, op),
-    );
+    .map(({ op, at, form, factor }) => {
+      if (!index || form === "constant") return load(type, buf, c32(at + 5), -5, op);
+      if (form === "index") return load(type, buf, index, at, op);
+      return load(type, buf, add(scale(index, factor), at), at % 3, op);
+    });
 
 interface Env {
   readonly index: Expr | undefined;

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { usePointers } from "../../compiler/backends/wasm/pointers.ts";
 import { runProgram } from "../../compiler/ir/kernel/interpreter.ts";
 import {
   c32,
@@ -11,6 +12,7 @@ import {
   signatures,
   store,
 } from "../../compiler/ir/kernel/ir.ts";
+import { legalize } from "../../compiler/ir/kernel/legalize.ts";
 import { parseProgram } from "../../compiler/ir/kernel/parser.ts";
 import { printProgram } from "../../compiler/ir/kernel/printer.ts";
 import { verifyProgram } from "../../compiler/ir/kernel/verifier.ts";
@@ -129,6 +131,25 @@ describe("random programs", () => {
         expect(parsed).toEqual({ ok: true, value: program, diagnostics: [] });
       }),
       { numRuns: 200, seed: 1 },
+    );
+  });
+
+  it("keep their meaning when addresses become pointers, and when dot4 is expanded", () => {
+    fc.assert(
+      fc.property(anyProgram, fc.nat(1000), (program, seed) => {
+        const run = (p: Program): Map<string, Uint8Array> => runProgram(p, initialMemory(p, seed));
+        const expected = run(program);
+        const variants = {
+          pointers: { ...program, kernels: program.kernels.map(usePointers) },
+          dot2: legalize(program, { dot4: false }),
+        };
+        for (const [name, variant] of Object.entries(variants)) {
+          expect(verifyProgram(variant), name).toEqual([]);
+          expect(difference(expected, run(variant)), name).toBeUndefined();
+        }
+        expect(printProgram(variants.dot2)).not.toContain("dot4");
+      }),
+      { numRuns: 300, seed: 3 },
     );
   });
 

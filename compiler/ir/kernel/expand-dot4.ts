@@ -119,7 +119,56 @@ function exprsOf(s: Stmt): readonly Expr[] {
   }
 }
 
-export function expandDot4(body: readonly Stmt[]): readonly Stmt[] {
+/**
+ * Sums written as several `let`s become one nested chain, so that they are folded once. A dot4 moves only past other
+ * `let`s, which change nothing it reads.
+ */
+function joinChains(stmts: readonly Stmt[], uses: Facts["uses"]): Stmt[] {
+  const out: Stmt[] = [];
+  let waiting = new Map<string, Stmt & { readonly k: "let" }>();
+  const flush = (): void => {
+    out.push(...waiting.values());
+    waiting = new Map();
+  };
+  const inline = (e: Expr): Expr => {
+    if (!isDot4(e)) return e;
+    const [acc, ...rest] = e.args;
+    const link = acc?.k === "var" ? waiting.get(acc.name) : undefined;
+    if (!link) return withChildren(e, [inline(acc!), ...rest]);
+    waiting.delete(link.name);
+    return withChildren(e, [link.value, ...rest]);
+  };
+  for (const s of stmts) {
+    const joined = s.k === "let" || s.k === "var" || s.k === "set" ? { ...s, value: inline(s.value) } : s;
+    if (joined.k === "let") {
+      const u = uses.get(joined.name);
+      const once = u !== undefined && u.w + u.x === 0 && u.other === 1;
+      if (once && isDot4(joined.value)) {
+        waiting.set(joined.name, joined);
+        continue;
+      }
+      // What does not join must stay before its use.
+      if (exprsOf(joined).some((e) => [...waiting.keys()].some((n) => mentionsName(e, n)))) flush();
+      out.push(joined);
+      continue;
+    }
+    flush();
+    if (joined.k === "for") out.push({ ...joined, body: joinChains(joined.body, uses) });
+    else if (joined.k === "if") {
+      const then = joinChains(joined.then, uses);
+      const otherwise = joinChains(joined.else, uses);
+      out.push({ ...joined, then, else: otherwise });
+    } else out.push(joined);
+  }
+  flush();
+  return out;
+}
+
+const mentionsName = (e: Expr, name: string): boolean =>
+  (e.k === "var" && e.name === name) || children(e).some((c) => mentionsName(c, name));
+
+export function expandDot4(source: readonly Stmt[]): readonly Stmt[] {
+  const body = joinChains(source, gather(source).uses);
   const facts = gather(body);
   const { names, split, uses } = facts;
   const fresh = (base: string): string => {
