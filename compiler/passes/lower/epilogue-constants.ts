@@ -1,5 +1,5 @@
 /** Constants of an epilogue: splats bound outside of all loops, or vectors loaded by channel. */
-import { c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
+import { c32, type Expr, load, scale } from "../../ir/kernel/ir.ts";
 import { type Block, bytesOf } from "./block.ts";
 
 /** How channels meet lanes: `lanes`: lane i of group j is channel + 4j + i; `row`: all lanes are the one channel. */
@@ -9,7 +9,7 @@ export type ChannelAxis = "lanes" | "row";
 export interface Site {
   readonly block: Block;
   /** Byte offset of the first channel in a table of `bytes` per channel. */
-  readonly at: (bytes: 4 | 8) => Expr;
+  readonly at: (bytes: 2 | 4 | 8) => Expr;
   readonly cached: (key: string, make: () => Expr) => Expr;
 }
 
@@ -37,11 +37,19 @@ export interface ConstantPool {
   readonly splat: (value: number, type?: "i32x4" | "i16x8" | "i8x16") => Expr;
   /** One i32 per channel. */
   readonly table32: (values: readonly number[], hint: string) => Constant;
+  /** One i16 per channel, as the `i16x8` of groups j and j + 1. */
+  readonly table16: (values: readonly number[], hint: string) => Constant;
   /** One i64 per channel, as `i64x2` halves. */
   readonly table64: (values: readonly bigint[], hint: string) => Constant;
 }
 
-const uniform = <T>(values: readonly T[]): boolean => values.every((v) => v === values[0]);
+const WIDTH = {
+  i16x8: { bytes: 2, splatted: "load16_splat" },
+  i32x4: { bytes: 4, splatted: "load32_splat" },
+  i64x2: { bytes: 8, splatted: "load64_splat" },
+} as const;
+
+export const uniform = <T>(values: readonly T[]): boolean => values.every((v) => v === values[0]);
 
 /** Constants in memory; splats are bound in `block`, the same value once. Tables are zero up to a multiple of `pad` channels. */
 export function constantPool(block: Block, channels: number, pad: number, axis: ChannelAxis): ConstantPool {
@@ -54,6 +62,19 @@ export function constantPool(block: Block, channels: number, pad: number, axis: 
     return made;
   };
   const size = Math.ceil(channels / pad) * pad;
+  const padded = (values: readonly number[]): number[] =>
+    Array.from({ length: size }, (_, c) => values[c] ?? 0);
+  const byChannel = (type: keyof typeof WIDTH, buffer: string, hint: string): Constant => {
+    const { bytes, splatted } = WIDTH[type];
+    const read = (site: Site, offset: number): Expr =>
+      axis === "row"
+        ? load(type, buffer, site.at(bytes), 0, splatted)
+        : load(type, buffer, site.at(bytes), offset);
+    return (site, j, half = 0) => {
+      const offset = axis === "row" ? 0 : j * 4 * bytes + half * 16;
+      return site.cached(`${buffer} ${offset}`, () => site.block.bind(read(site, offset), hint));
+    };
+  };
   const splat: ConstantPool["splat"] = (value, type = "i32x4") =>
     bind(`${type} ${value}`, () => {
       const [element, lanes] = { i32x4: ["i32", 4], i16x8: ["i16", 8], i8x16: ["i8", 16] }[type] as [
@@ -70,17 +91,14 @@ export function constantPool(block: Block, channels: number, pad: number, axis: 
         const all = splat(values[0] ?? 0);
         return () => all;
       }
-      const padded = Array.from({ length: size }, (_, c) => values[c] ?? 0);
-      const name = block.constant(bytesOf(padded, "i32"), hint);
-      return (site, j) =>
-        site.cached(`${name} ${axis === "row" ? 0 : j}`, () =>
-          site.block.bind(
-            axis === "row"
-              ? load("i32x4", name, site.at(4), 0, "load32_splat")
-              : load("i32x4", name, site.at(4), j * 16),
-            hint,
-          ),
-        );
+      return byChannel("i32x4", block.constant(bytesOf(padded(values), "i32"), hint), hint);
+    },
+    table16: (values, hint) => {
+      if (uniform(values)) {
+        const all = splat(values[0] ?? 0, "i16x8");
+        return () => all;
+      }
+      return byChannel("i16x8", block.constant(bytesOf(padded(values), "i16"), hint), hint);
     },
     table64: (values, hint) => {
       if (uniform(values)) {
@@ -89,19 +107,8 @@ export function constantPool(block: Block, channels: number, pad: number, axis: 
         );
         return () => all;
       }
-      const name = block.constant(
-        bytes64(Array.from({ length: size }, (_, c) => values[c] ?? 0n)),
-        hint,
-      );
-      return (site, j, half = 0) =>
-        site.cached(`${name} ${axis === "row" ? 0 : j * 2 + half}`, () =>
-          site.block.bind(
-            axis === "row"
-              ? load("i64x2", name, site.at(8), 0, "load64_splat")
-              : load("i64x2", name, site.at(8), j * 32 + half * 16),
-            hint,
-          ),
-        );
+      const data = bytes64(Array.from({ length: size }, (_, c) => values[c] ?? 0n));
+      return byChannel("i64x2", block.constant(data, hint), hint);
     },
   };
 }
@@ -113,6 +120,3 @@ function bytes64(values: readonly bigint[]): Uint8Array {
   });
   return new Uint8Array(view.buffer);
 }
-
-/** a + b, a · b, with the trivial cases left out. */
-export const plus = (a: Expr, b: Expr | undefined): Expr => (b ? op("add.i32x4", [a, b]) : a);
