@@ -1,0 +1,2 @@
+/** Generated pages by path below the project root. */
+export const pages: { readonly [path: string]: () => string };
