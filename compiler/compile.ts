@@ -47,6 +47,9 @@ export function runPasses(module: Module, text: string): Result<Module> {
 }
 
 /** Compiles a model for a WebAssembly target. Errors come back as diagnostics; a throw is a bug in qc. */
-export async function compileModel(_bytes: Uint8Array, _options: CompileOptions): Promise<Result<Compiled>> {
-  return fail(notBuilt("the compiler"));
+export async function compileModel(bytes: Uint8Array, options: CompileOptions): Promise<Result<Compiled>> {
+  options.onPhase?.("import");
+  const module = importModel(bytes, options);
+  if (!module.ok) return module;
+  return fail(...module.diagnostics, notBuilt("the compiler"));
 }
