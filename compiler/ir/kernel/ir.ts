@@ -30,7 +30,10 @@ export type Expr =
   /** One number for all lanes, or one per lane. i64 lanes hold safe integers. */
   | { readonly k: "const"; readonly type: KType; readonly value: number | readonly number[] }
   | { readonly k: "var"; readonly type: KType; readonly name: string }
-  /** Reads `buf` at byte `addr + offset`. `lane`/`into` only for `load*_lane`. */
+  /**
+   * Reads `buf` at byte `addr + offset`. `addr` is never negative, `offset` may be: targets add offsets to unsigned
+   * addresses without wrapping. The same holds for every address below.
+   */
   | {
       readonly k: "load";
       readonly type: KType;
