@@ -57,8 +57,8 @@ interface RescaleBase {
   readonly lo: number;
   readonly hi: number;
   /**
-   * Per channel, added after the shift: the zero point in the tie form, a share of c in class hi32 (equal in all channels only
-   * when that certifies), else 0. An int16 when `narrow` is "i16".
+   * Per channel, added after the shift: the zero point in the tie form, a share of c in class hi32 (it differs between
+   * channels there), else 0. An int16 when `narrow` is "i16".
    */
   readonly h: readonly number[];
   readonly narrow: "i16" | "i32";
@@ -87,7 +87,7 @@ export interface RescaleI32 extends RescaleBase {
 
 /**
  * One operand, floor form: q = hi32((a + a0)·m) >> k, where hi32 is the upper half of the signed 64-bit product, n = 32 + k and
- * |m| < 2^31. The caller folds a0 into the accumulator's initial value: a + a0 fits int32 on the reachable range. v = q is then
+ * |m| < 2^31. A constant channel has m = a0 = 0 and h = y. The caller folds a0 into the accumulator's initial value: a + a0 fits int32 on the reachable range. v = q is then
  * followed by the add of h as in {@link RescaleBase}. Here c = a0·m + h·2ⁿ.
  */
 export interface RescaleHi32 extends RescaleBase {
