@@ -4,7 +4,7 @@ import { defineOp, type OpDef } from "../op.ts";
 import { sizeOf, type TensorType } from "../types.ts";
 import { axesIn, axisIn, reducedShape, sumOver } from "./axes.ts";
 import { allOf, floats, ints, optional, required } from "./define.ts";
-import { tapTable, windowOf, windowShape } from "./window.ts";
+import { emptyWindow, tapTable, windowOf, windowShape } from "./window.ts";
 
 const poolAttrs = {
   kernel: required("ints", "window size per spatial axis"),
@@ -18,9 +18,9 @@ function poolType([x]: readonly TensorType[], attrs: Attrs): readonly TensorType
   if (bad) return bad;
   if (x!.shape.length < 3) return "x must be [N, C, spatial …]";
   const spatial = windowShape(x!.shape.slice(2), windowOf(attrs, ints(attrs.kernel)));
-  return typeof spatial === "string"
-    ? spatial
-    : [{ shape: [x!.shape[0]!, x!.shape[1]!, ...spatial], elem: x!.elem }];
+  if (typeof spatial === "string") return spatial;
+  const empty = emptyWindow(windowOf(attrs, ints(attrs.kernel)));
+  return empty ?? [{ shape: [x!.shape[0]!, x!.shape[1]!, ...spatial], elem: x!.elem }];
 }
 
 /** Folds every window of every plane; `tap` is an index into the plane, or −1 in the padding, −2 beyond it. */

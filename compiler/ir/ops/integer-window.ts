@@ -4,7 +4,7 @@ import { defineOp, type OpDef } from "../op.ts";
 import { I32, sizeOf, type TensorType } from "../types.ts";
 import { allOf, chosenInt, ints, optional, required, storeInts } from "./define.ts";
 import { integerWindow, nhwcShape } from "./integer-linear.ts";
-import { tapTable, windowOf } from "./window.ts";
+import { emptyWindow, tapTable, windowOf } from "./window.ts";
 
 const kernel = required("ints", "[height, width]");
 
@@ -68,7 +68,8 @@ const maxPool = defineOp({
   traits: [],
   infer: ([x], attrs) => {
     const shape = pooled(x!, attrs);
-    return typeof shape === "string" ? shape : [{ shape, elem: x!.elem }];
+    if (typeof shape === "string") return shape;
+    return emptyWindow(windowOf(attrs, ints(attrs.kernel))) ?? [{ shape, elem: x!.elem }];
   },
   evaluate: ([x], attrs, [type]) => [pool(x!, attrs, type!, Number.NEGATIVE_INFINITY, undefined, Math.max)],
 });

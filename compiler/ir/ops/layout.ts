@@ -1,7 +1,7 @@
 /** Data movement: every element type, elements unread. A per-axis quantised type follows its axis. */
 import type { Attr, Attrs, Dense } from "../module.ts";
 import { type AttrDef, defineOp, type OpDef } from "../op.ts";
-import { sameShape, sizeOf, stridesOf, type TensorType } from "../types.ts";
+import { intMax, intMin, sameShape, sizeOf, stridesOf, type TensorType } from "../types.ts";
 import { axisIn, axisOffsets, gatherAxes, pickOffsets, sameContainer } from "./axes.ts";
 import { ints, required } from "./define.ts";
 import { followAxis, joinElems } from "./quant-axis.ts";
@@ -192,8 +192,11 @@ const pad = movement(
     if (attrs.mode !== "constant" && x.shape.some((d, i) => d === 0 && padded(i)))
       return "an empty axis has nothing to repeat";
     if (x.elem.kind !== "float" && !Number.isInteger(value)) return "value must be an integer";
-    if (x.elem.kind === "quant" && (value < x.elem.lo || value > x.elem.hi) && attrs.mode === "constant")
-      return `value ${value} is outside ${x.elem.lo} … ${x.elem.hi}`;
+    if (x.elem.kind !== "float" && attrs.mode === "constant") {
+      const { elem } = x;
+      const [lo, hi] = elem.kind === "quant" ? [elem.lo, elem.hi] : [intMin(elem), intMax(elem)];
+      if (value < lo || value > hi) return `value ${value} is outside ${lo} … ${hi}`;
+    }
     return typed(
       x.shape.map((d, i) => d + before[i]! + after[i]!),
       followAxis(x.elem, (axis) => (padded(axis) ? "the quantisation axis is padded" : { axis })),

@@ -45,6 +45,12 @@ export function windowShape(input: readonly number[], w: Window): number[] | str
   return out;
 }
 
+/** A sentence if a pool's window could lie wholly in the padding, where it has no elements. */
+export const emptyWindow = ({ kernel, pads, dilations }: Window): string | undefined =>
+  pads.some((p, i) => p > dilations[i % kernel.length]! * (kernel[i % kernel.length]! - 1))
+    ? "a window could lie wholly in the padding"
+    : undefined;
+
 /**
  * Flat input position of every tap of every output position, `[positions][taps]`. A tap in the padding is −1, a tap
  * beyond the padding (only `ceil` makes them) −2.
