@@ -7,18 +7,19 @@ type Dequantize = Extract<SlotBoundary, { kind: "dequantize" }>;
 
 /**
  * out[i] = clamp(rne(fround(x[i] / scale)) + zeroPoint, lo, hi) + bias; NaN gives lo + bias, infinities saturate.
- * fround of the float64 quotient of two float32 is the float32 quotient. Adding 1.5·2^52 rounds |f| < 2^51 to the nearest
- * integer, ties to even; beyond that f is an integer already and saturates.
+ * fround of the float64 quotient of two float32 is the float32 quotient. Clamping f between integers first changes nothing,
+ * as rne is monotone; then adding 1.5·2^52 rounds it to the nearest integer, ties to even.
  */
 export function quantize(x: ArrayLike<number>, out: IntArray, b: Quantize, bias: number): void {
   const { scale } = b;
   const magic = 6755399441055744;
-  const zp = b.zeroPoint + bias;
-  const lo = b.lo + bias;
-  const hi = b.hi + bias;
-  for (let i = 0; i < out.length; i++) {
-    const q = Math.fround(x[i]! / scale) + magic - magic + zp;
-    out[i] = q > lo ? Math.min(q, hi) : lo;
+  const least = b.lo - b.zeroPoint;
+  const most = b.hi - b.zeroPoint;
+  const shift = b.zeroPoint + bias;
+  const n = out.length;
+  for (let i = 0; i < n; i++) {
+    const f = Math.fround(x[i]! / scale);
+    out[i] = (f > least ? (f < most ? (f + magic - magic) | 0 : most) : least) + shift;
   }
 }
 
