@@ -40,12 +40,29 @@ export function visitExprs(stmts: readonly Stmt[], f: (e: Expr, loops: number) =
     }
 }
 
-/** How often each name is read. */
+/** How often each name is read, reads by `let`s nobody reads not counted. */
 export function countUses(stmts: readonly Stmt[]): Map<string, number> {
   const uses = new Map<string, number>();
-  visitExprs(stmts, (e) => {
-    if (e.k === "var") uses.set(e.name, (uses.get(e.name) ?? 0) + 1);
-  });
+  const count = (e: Expr, by: number): void => {
+    if (e.k === "var") uses.set(e.name, (uses.get(e.name) ?? 0) + by);
+  };
+  visitExprs(stmts, (e) => count(e, 1));
+  const lets = new Map<string, Stmt & { readonly k: "let" }>();
+  const collect = (block: readonly Stmt[]): void => {
+    for (const s of block) {
+      if (s.k === "let") lets.set(s.name, s);
+      if (s.k === "for") collect(s.body);
+      if (s.k === "if") [s.then, s.else].forEach(collect);
+    }
+  };
+  collect(stmts);
+  const dead = [...lets.values()].filter((s) => !uses.get(s.name));
+  for (let s = dead.pop(); s; s = dead.pop())
+    visitExprs([s], (e) => {
+      count(e, -1);
+      const source = e.k === "var" && uses.get(e.name) === 0 ? lets.get(e.name) : undefined;
+      if (source) dead.push(source);
+    });
   return uses;
 }
 
