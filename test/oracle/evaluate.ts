@@ -201,6 +201,8 @@ export function evaluateOnnx(
         const { shape, dtype } = tensor;
         quantizers.set(name, { shape, dtype, values, ...(undecided.size > 0 ? { undecided } : {}) });
         const other = overrides?.get(name);
+        if (other !== undefined && other.length !== values.length)
+          throw new Error(`${other.length} elements replace ${values.length}`);
         return [other === undefined ? tensor : ints(dtype, shape, Float64Array.from(other))];
       }
       case "DequantizeLinear": {

@@ -47,8 +47,14 @@ export function gather(tensor: Tensor, index: ArrayLike<number>, shape: readonly
     shape,
     tensor.terms().map((term) => {
       const source = term.index;
-      const units =
-        source && Int32Array.from(index as Int32Array, (at) => (at === NOTHING ? 0 : source[at]!));
+      let units: Int32Array | undefined;
+      if (source !== undefined) {
+        units = new Int32Array(size);
+        for (let i = 0; i < size; i++) {
+          const at = index[i]!;
+          if (at !== NOTHING) units[i] = source[at]!;
+        }
+      }
       return makeTerm(pick(term.num, new Float64Array(size), index), term.units, units);
     }),
   );

@@ -45,7 +45,9 @@ const unitProducts = (a: readonly Rational[], b: readonly Rational[]): Rational[
 function pairIndex(a: Term, b: Term, size: number): Int32Array | undefined {
   if (a.index === undefined && b.index === undefined) return undefined;
   const count = b.units.length;
-  return Int32Array.from({ length: size }, (_, i) => (a.index?.[i] ?? 0) * count + (b.index?.[i] ?? 0));
+  const index = new Int32Array(size);
+  for (let i = 0; i < size; i++) index[i] = (a.index?.[i] ?? 0) * count + (b.index?.[i] ?? 0);
+  return index;
 }
 
 function multiplyTerms(a: Term, b: Term): Term[] {
@@ -132,13 +134,16 @@ export function correlate(
   wShape: readonly number[],
   { strides, dilations, pads, groups }: ConvGeometry,
 ): { readonly data: Float64Array; readonly shape: number[] } {
-  const [n, c, h, width] = xShape as [number, number, number, number];
+  const [n, c, rows, columns] = xShape as [number, number, number, number];
   const [o, cg, kh, kw] = wShape as [number, number, number, number];
   if (cg * groups !== c || o % groups !== 0)
     throw new Error(`weights [${wShape.join()}] in ${groups} groups do not fit an input [${xShape.join()}]`);
   const [sh, sw] = strides;
   const shape = convShape(xShape, wShape, { strides, dilations, pads, groups });
-  const [, , oh, ow] = shape;
+  // A pointwise convolution sees each plane as one row.
+  const pointwise = kh * kw * sh * sw === 1 && pads.every((p) => p === 0);
+  const [h, width] = pointwise ? [1, rows * columns] : [rows, columns];
+  const [oh, ow] = pointwise ? [h, width] : [shape[2], shape[3]];
   const data = new Float64Array(n * o * oh * ow);
   for (let b = 0; b < n; b++)
     for (let oc = 0; oc < o; oc++) {
@@ -209,7 +214,12 @@ export function convReals(x: RealTensor, w: RealTensor, geometry: ConvGeometry):
     const result = correlate(a.num, x.shape, b.num, w.shape, geometry);
     const plane = shape[2]! * shape[3]!;
     const rows = b.index && rowUnits(b.index, outputs);
-    const index = rows && Int32Array.from(result.data, (_, i) => rows[Math.floor(i / plane) % outputs]!);
+    let index: Int32Array | undefined;
+    if (rows !== undefined) {
+      index = new Int32Array(result.data.length);
+      for (let row = 0; row * plane < index.length; row++)
+        index.fill(rows[row % outputs]!, row * plane, (row + 1) * plane);
+    }
     const units = b.units.map((unit) => multiply(unit, a.units[0]!));
     terms.push(
       index === undefined ? { num: result.data, units, index } : makeTerm(result.data, units, index),

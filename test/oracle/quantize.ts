@@ -61,7 +61,8 @@ export function schemeOf(
   const zeroPoints = zeroPoint?.data ?? new Float64Array(scales.length);
   if (zeroPoints.length !== scales.length) throw new Error("scale and zero point differ in size");
   if (scales.length === 1) return { scales, zeroPoints, dtype: type, index: undefined };
-  const along = axis < 0 ? axis + shape.length : axis;
+  // A vector has only one axis to mean, whatever some converters write.
+  const along = shape.length === 1 ? 0 : axis < 0 ? axis + shape.length : axis;
   const dim = shape[along];
   if (dim === undefined) throw new Error(`axis ${axis} of a tensor of rank ${shape.length}`);
   const size = sizeOf(shape);

@@ -1,8 +1,18 @@
 /** Comparisons and the piecewise operators built on them: maxima, clamps, rectifiers. */
 import { broadcast, broadcastShape, chain, gather, NOTHING } from "./gather.ts";
 import { scaleReal } from "./linear.ts";
-import { compare, ONE, type Rational } from "./rational.ts";
-import { type ApproxTensor, approximate, exactAt, scalar, sizeOf, type Tensor, toReal } from "./tensor.ts";
+import { compare, ONE, type Rational, ZERO } from "./rational.ts";
+import {
+  type ApproxTensor,
+  approximate,
+  exactAt,
+  type RealTensor,
+  reals,
+  scalar,
+  sizeOf,
+  type Tensor,
+  toReal,
+} from "./tensor.ts";
 
 export type Order = (i: number, j: number) => number;
 
@@ -44,7 +54,8 @@ export function rectify(x: Exclude<Tensor, ApproxTensor>, slope?: Rational): Ten
   const negative = slope === undefined ? undefined : scaleReal(toReal(x), slope);
   const sign = signs(x);
   const size = sign.length;
-  const index = Int32Array.from(sign, (s, i) => (s > 0 ? i : negative === undefined ? NOTHING : size + i));
+  const index = new Int32Array(size);
+  for (let i = 0; i < size; i++) index[i] = sign[i]! > 0 ? i : negative === undefined ? NOTHING : size + i;
   return gather(negative === undefined ? x : chain([x, negative]), index, x.shape);
 }
 
@@ -61,10 +72,27 @@ export function signs(x: Exclude<Tensor, ApproxTensor>): Int8Array {
   });
 }
 
-export const clip = (x: Tensor, lo: Rational | undefined, hi: Rational | undefined): Tensor => {
-  const above = lo === undefined ? x : extreme(x, scalar(lo), "max");
-  return hi === undefined ? above : extreme(above, scalar(hi), "min");
-};
+/** min(max(x, lo), hi), with one pass for both limits. */
+export function clip(x: Tensor, lo: Rational | undefined, hi: Rational | undefined): Tensor {
+  if (lo !== undefined && hi !== undefined && compare(lo, hi) > 0) return scalar(hi, x.shape);
+  if (x.kind === "approx") {
+    const above = lo === undefined ? x : extreme(x, scalar(lo), "max");
+    return hi === undefined ? above : extreme(above, scalar(hi), "min");
+  }
+  const size = sizeOf(x.shape);
+  const limits = [lo ?? ZERO, hi ?? ZERO].map((limit) => scalar(limit, [1]));
+  const all = chain([x, ...limits]) as Exclude<Tensor, ApproxTensor>;
+  const order = orderOf(all);
+  const index = new Int32Array(size);
+  for (let i = 0; i < size; i++)
+    index[i] =
+      lo !== undefined && order(i, size) < 0
+        ? size
+        : hi !== undefined && order(i, size + 1) > 0
+          ? size + 1
+          : i;
+  return gather(all, index, x.shape);
+}
 
 /** The integer `toInteger` makes of every exact element. */
 export function step(x: RealTensor, toInteger: (value: Rational) => bigint): RealTensor {

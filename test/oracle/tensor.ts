@@ -98,7 +98,9 @@ export function makeTerm(num: Float64Array, units: readonly Rational[], index: I
     return kept.push(unit) - 1;
   });
   if (kept.length <= 1) return { num, units: [kept[0] ?? units[0]!], index: undefined };
-  return { num, units: kept, index: index.map((u) => renumber[u]!) };
+  const renumbered = new Int32Array(index.length);
+  for (let i = 0; i < index.length; i++) renumbered[i] = renumber[index[i]!]!;
+  return { num, units: kept, index: renumbered };
 }
 
 /** A term of single unit `unit`, several if the integers are too large for one. */
