@@ -128,39 +128,52 @@ function fetchOf(port: PortLayout, memory: ArrayBufferLike, raw: boolean): () =>
   };
 }
 
+/** Everything that keeps the instance's memory alive. */
+interface Bound {
+  readonly run: () => void;
+  readonly bytes: number;
+  /** Per input, per slot. */
+  readonly feeds: readonly (readonly Feed[])[];
+  readonly fetches: readonly (() => TensorData)[];
+}
+
+function bind(layout: Layout, { memory: { buffer }, run }: Core, raw: boolean): Bound {
+  return {
+    run,
+    bytes: buffer.byteLength,
+    feeds: layout.inputs.map((p) => p.slots.map((s) => feedOf(p, s, buffer, raw))),
+    fetches: layout.outputs.map((p) => fetchOf(p, buffer, raw)),
+  };
+}
+
+/** One array per slot of an input. */
+function perSlot(name: string, slots: number, x: RunInput, raw: boolean): readonly TensorData[] {
+  if (!raw || slots === 1) return new Array<TensorData>(slots).fill(x as TensorData);
+  if (Array.isArray(x) && x.length === slots) return x;
+  throw runError(`input ${shown(name)} has ${slots} quantizers: pass an array of ${slots} typed arrays`);
+}
+
 /** Binds a layout to instantiated modules. */
 export function createModel(
   layout: Layout,
   core: Core,
   { raw = false, backend, backendReason }: ModelOptions,
 ): Model {
-  const memory = core.memory.buffer;
-  const feeds = layout.inputs.map((p) => p.slots.map((s) => feedOf(p, s, memory, raw)));
-  const fetches = layout.outputs.map((p) => fetchOf(p, memory, raw));
+  let bound: Bound | undefined = bind(layout, core, raw);
   const inputs = infos(layout.inputs, raw);
   const outputs = infos(layout.outputs, raw);
-  const arraysFor = (i: number, x: RunInput): readonly TensorData[] => {
-    const n = feeds[i]!.length;
-    if (!raw || n === 1) return feeds[i]!.map(() => x as TensorData);
-    if (Array.isArray(x) && x.length === n) return x;
-    throw runError(
-      `input ${shown(layout.inputs[i]!.name)} has ${n} quantizers: pass an array of ${n} typed arrays`,
-    );
-  };
-  let run: Core["run"] | undefined = core.run;
-  let bytes = memory.byteLength;
-
   const model: Model = {
     name: layout.model,
     backend,
     backendReason,
     get memoryBytes() {
-      return bytes;
+      return bound?.bytes ?? 0;
     },
     inputs,
     outputs,
     run(given) {
-      if (!run) throw runError("the model was disposed");
+      if (!bound) throw runError("the model was disposed");
+      const { feeds, fetches } = bound;
       if (given === null || typeof given !== "object")
         throw runError("run takes an object of typed arrays by input name");
       for (const name of Object.keys(given))
@@ -168,9 +181,10 @@ export function createModel(
           throw runError(
             `unknown input ${shown(name)}; the model has ${Object.keys(inputs).map(shown).join(", ") || "none"}`,
           );
-      const data = layout.inputs.map((port, i) => {
-        if (!Object.hasOwn(given, port.name)) throw runError(`input ${shown(port.name)} is missing`);
-        const list = arraysFor(i, given[port.name]!);
+      // All checks come before the first write.
+      const data = layout.inputs.map(({ name, slots }, i) => {
+        if (!Object.hasOwn(given, name)) throw runError(`input ${shown(name)} is missing`);
+        const list = perSlot(name, slots.length, given[name]!, raw);
         feeds[i]!.forEach((feed, k) => {
           feed.check(list[k]);
         });
@@ -181,7 +195,7 @@ export function createModel(
           feed.write(list[k]!);
         });
       });
-      run();
+      bound.run();
       const out: { [name: string]: TensorData } = Object.create(null);
       layout.outputs.forEach((port, i) => {
         out[port.name] = fetches[i]!();
@@ -189,10 +203,7 @@ export function createModel(
       return out;
     },
     dispose() {
-      run = undefined;
-      bytes = 0;
-      feeds.length = 0;
-      fetches.length = 0;
+      bound = undefined;
     },
   };
   if (Symbol.dispose) Object.defineProperty(model, Symbol.dispose, { value: model.dispose });

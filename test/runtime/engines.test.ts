@@ -1,12 +1,13 @@
 /** The generated files in real engines: the system's Node, this Node, and `tsc` for the declarations. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { artifactFiles } from "../../compiler/backends/wasm/artifact/files.ts";
 import { RUNTIME } from "../../compiler/backends/wasm/artifact/runtime.gen.js";
+import { load, type Manifest } from "../../runtime/index.ts";
 import { fixture } from "./fixture.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
@@ -109,6 +110,21 @@ export { out, shape, ints, proto };
       throw new Error((e as { stdout: string }).stdout, { cause: e });
     }
   }
+});
+
+test("qc/runtime loads an artifact by its manifest's URL, or from parts", async () => {
+  await write("parts", {});
+  const url = pathToFileURL(join(dir, "parts.json"));
+  const image = Float32Array.of(0, 1, 2, 3, 4, 5, 6, 7);
+  const want = [...image].map((v) => (v * 2 + 3 + 1 - 10) / 4);
+  expect([...(await load(url, { verify: true })).run({ image }).logits!]).toEqual(want);
+  expect([...(await load(url.href)).run({ image }).logits!]).toEqual(want);
+  const manifest: Manifest = JSON.parse(readFileSync(url, "utf8"));
+  const wasm = new Uint8Array(readFileSync(join(dir, "parts.wasm")));
+  expect([...(await load(manifest, { wasm })).run({ image }).logits!]).toEqual(want);
+  await expect(load(manifest)).rejects.toThrow("nothing says where the module is");
+  await expect(load(pathToFileURL(join(dir, "package.json")))).rejects.toThrow("not a manifest");
+  await expect(load(pathToFileURL(join(dir, "none.json")))).rejects.toMatchObject({ name: "LoadError" });
 });
 
 test("equal artifacts give equal bytes", async () => {
