@@ -1,26 +1,24 @@
 /** Legality sets: what may occur in a module at a named stage. */
-import type { Diagnostic } from "./diagnostics.ts";
+import { type Diagnostic, type Loc, quote } from "./diagnostics.ts";
 import { illegalOp } from "./messages-text.ts";
 import type { Module, Op, Value } from "./module.ts";
 import { hasTrait } from "./ops/index.ts";
+import type { TensorType } from "./types.ts";
 
 export interface Legality {
   readonly summary: string;
   /** Why an op is not legal; `undefined` if it is. */
   readonly op: (op: Op) => string | undefined;
+  /** Why a value may not have this type: asked of params and results of ops. */
+  readonly type?: (type: TensorType) => string | undefined;
 }
-
-const hasKind = (values: readonly Value[], kind: "float" | "quant"): boolean =>
-  values.some((v) => v.type.elem.kind === kind);
 
 export const LEGALITIES = {
   "no-float": {
     summary: "Integers only: no op on real numbers, no float or quantised type.",
-    op: (op) => {
-      if (hasTrait(op, "float")) return "it works on real numbers";
-      if (hasKind([...op.operands, ...op.results], "float")) return "it has a float type";
-      return hasKind([...op.operands, ...op.results], "quant") ? "it has a quantised type" : undefined;
-    },
+    op: (op) => (hasTrait(op, "float") ? "it works on real numbers" : undefined),
+    type: ({ elem }) =>
+      elem.kind === "int" ? undefined : `it has a ${elem.kind === "float" ? "float" : "quantised"} type`,
   },
   certified: {
     summary: "Every requantization has its certified integer form.",
@@ -30,14 +28,20 @@ export const LEGALITIES = {
 
 export type LegalityName = keyof typeof LEGALITIES;
 
-/** The ops of a module that the set does not allow. `when` completes "not legal …": `after integerize`. */
+/** The ops and params of a module that the set does not allow. `when` completes "not legal …": `after integerize`. */
 export function checkLegality(module: Module, name: LegalityName, when: string): readonly Diagnostic[] {
   const set: Legality = LEGALITIES[name];
   const out: Diagnostic[] = [];
-  for (const f of module.funcs)
+  const add = (what: string, reason: string | undefined, loc: Loc | undefined): void => {
+    if (reason !== undefined) out.push(illegalOp(name, when, what, reason, loc));
+  };
+  const typeOf = (v: Value): string | undefined => set.type?.(v.type);
+  for (const f of module.funcs) {
+    for (const p of f.params) add(`param ${quote(p.name)}`, typeOf(p.value), p.loc);
     for (const op of f.ops) {
-      const reason = set.op(op);
-      if (reason !== undefined) out.push(illegalOp(name, when, op.name, reason, op.loc));
+      const types = op.results.map(typeOf).find((reason) => reason !== undefined);
+      add(op.name, set.op(op) ?? types, op.loc);
     }
+  }
   return out;
 }

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { createBuilder } from "../../compiler/ir/builder.ts";
 import { dense } from "../../compiler/ir/dense.ts";
 import { interpret } from "../../compiler/ir/interpreter.ts";
+import { checkLegality } from "../../compiler/ir/legality.ts";
 import type { Func, Module, Op } from "../../compiler/ir/module.ts";
 import { parseModule } from "../../compiler/ir/parser.ts";
 import { definePass, type Pass, parsePasses, runPipeline } from "../../compiler/ir/pass.ts";
@@ -218,6 +219,19 @@ describe("pass manager", () => {
     const r = runPipeline(requant, [lies], { verifyEach: true });
     expect(r.diagnostics.map((d) => `${d.code} ${d.message}`)).toEqual([
       "QC4040 qc.requant is not legal after lies (certified): it is not certified",
+    ]);
+  });
+  test("no-float looks at ops, results and params", () => {
+    const m = parse(`func @main(%x: tensor<2xf32>, %q: tensor<2x!q<i8, 1:0>>) -> () {
+      %y = float.relu %x : tensor<2xf32>
+      %z = layout.reshape %x {shape = [2]} : tensor<2xf32>
+      return
+    }`);
+    expect(checkLegality(m, "no-float", "here").map((d) => d.message)).toEqual([
+      'param "x" is not legal here (no-float): it has a float type',
+      'param "q" is not legal here (no-float): it has a quantised type',
+      "float.relu is not legal here (no-float): it works on real numbers",
+      "layout.reshape is not legal here (no-float): it has a float type",
     ]);
   });
   test("reads pass lists", () => {

@@ -164,8 +164,8 @@ test.each(OPS.filter((def) => !skipped.has(def.name)).map((def) => [def.name, de
             return;
           }
           expect(sameElem(elem, want)).toBe(true);
-          for (const v of data)
-            expect(Number.isInteger(v) && v >= intMin(want) && v <= intMax(want)).toBe(true);
+          const [lo, hi] = [intMin(want), intMax(want)];
+          expect(data.every((v) => Number.isInteger(v) && v >= lo && v <= hi)).toBe(true);
         });
       }),
       { numRuns: 3000, seed: 1 },
