@@ -133,6 +133,22 @@ describe("signs and maxima are decided exactly", () => {
     return one(evaluateOnnx(g.finish([q]), inputs).quantizers.get(q)!.values);
   }
 
+  it("where float64 sums have the wrong sign", () => {
+    const g = modelBuilder();
+    const values = Int8Array.from({ length: 100 }, (_, i) => i + 1);
+    g.input("x", "int8", [values.length]);
+    const x = g.node("DequantizeLinear", ["x", g.constant("float32", [], [1])]);
+    const part = (of: string, divisor: number) => g.node("Div", [of, g.constant("float32", [], [divisor])]);
+    const thirds = g.node("Add", [part(x, 3), part(x, 7)]);
+    const tens = part(g.node("Mul", [x, g.constant("float32", [], [10])]), 21);
+    const zero = g.node("Sub", [thirds, tens]);
+    const tiny = [2 ** -70];
+    const y = g.node("Relu", [g.node("Sub", [zero, g.constant("float32", [], tiny)])]);
+    const q = g.node("QuantizeLinear", [y, g.constant("float32", [], tiny), g.constant("int8", [], [0])]);
+    const { quantizers } = evaluateOnnx(g.finish([q]), new Map([["x", values]]));
+    expect(one(quantizers.get(q)!.values)).toEqual(one(new Int32Array(values.length)));
+  });
+
   it("by Relu", () => expect(model("Relu")).toEqual([0, 5]));
   it("by Max", () => expect(model("Max")).toEqual([5, 5]));
   it("by MaxPool", () => expect(model("MaxPool")).toEqual([5]));
