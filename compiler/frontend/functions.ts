@@ -15,7 +15,7 @@ export interface ScopedNode {
   readonly opsets: ReadonlyMap<string, number>;
 }
 
-const MAX_NODES = 1 << 20;
+const MAX_NODES = 1 << 18;
 const MAX_DEPTH = 128;
 
 interface Inlining {

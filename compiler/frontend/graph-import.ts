@@ -1,7 +1,7 @@
 /** The function under construction: adds ops with inferred types, folds what is constant, keeps findings. */
 
 import { withDefaults } from "../ir/builder.ts";
-import type { Diagnostic, Loc } from "../ir/diagnostics.ts";
+import { type Diagnostic, type Loc, quote } from "../ir/diagnostics.ts";
 import {
   badOperands,
   emptyDimension,
@@ -18,7 +18,14 @@ import type { DataType } from "./onnx/data-types.ts";
 import { constantOperand, type Operand, valueOperand } from "./operand.ts";
 
 /** Bounds on what a hostile file can ask for. */
-export const LIMITS = { rank: 32, axis: 2 ** 24, elements: 2 ** 28, folded: 2 ** 26, foldedInAll: 2 ** 28 };
+export const LIMITS = {
+  rank: 32,
+  axis: 2 ** 24,
+  elements: 2 ** 28,
+  folded: 2 ** 24,
+  moved: 2 ** 26,
+  foldedInAll: 2 ** 28,
+};
 
 export interface GraphImport {
   readonly ops: Op[];
@@ -42,7 +49,7 @@ export const createGraphImport = (): GraphImport => ({
 });
 
 const shapeText = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
-const describe = (o: Operand): string => `${JSON.stringify(o.name)}: ${o.dtype}${shapeText(o.shape)}`;
+const describe = (o: Operand): string => `${quote(o.name)}: ${o.dtype}${shapeText(o.shape)}`;
 
 /** Rejects shapes beyond the limits. */
 export function checkShape(loc: Loc, name: string, shape: readonly number[]): void {
@@ -105,8 +112,8 @@ export function materialize(n: NodeImport, operand: Operand, quant?: QuantType):
   return made;
 }
 
-function mayFold(graph: GraphImport, size: number): boolean {
-  if (size > LIMITS.folded || graph.folded + size > LIMITS.foldedInAll) return false;
+function mayFold(graph: GraphImport, size: number, limit: number): boolean {
+  if (size > limit || graph.folded + size > LIMITS.foldedInAll) return false;
   graph.folded += size;
   return true;
 }
@@ -135,7 +142,7 @@ export function move(n: NodeImport, name: string, operands: readonly Operand[], 
   if (constants !== undefined) {
     const types = constants.map((c) => tensor(c.dense.shape, c.dense.elem));
     const type = infer(n, name, types, full, undefined, operands);
-    if (name === "layout.reshape" || mayFold(n.graph, sizeOf(type.shape))) {
+    if (name === "layout.reshape" || mayFold(n.graph, sizeOf(type.shape), LIMITS.moved)) {
       const [dense] = opDef(name).evaluate(
         constants.map((c) => c.dense),
         full,
@@ -179,7 +186,7 @@ function moveConstant(
   const inferred = opDef(name).infer([stored.type], attrs, undefined);
   if (typeof inferred === "string") return undefined;
   const type = inferred[0]!;
-  if (name !== "layout.reshape" && !mayFold(n.graph, sizeOf(type.shape))) return undefined;
+  if (name !== "layout.reshape" && !mayFold(n.graph, sizeOf(type.shape), LIMITS.moved)) return undefined;
   const [dense] = opDef(name).evaluate([made.attrs.value as Dense], attrs, [type], [stored.type]);
   const constant = append(n, "const", operands, [], { value: { ...dense!, shape: type.shape } }, type);
   return valueOperand(append(n, "quant.dequantize", operands, [constant], {}), x.dtype);
@@ -242,7 +249,7 @@ export function foldElementwise(
   const inputs = constants.map(asFloat64);
   const types = inputs.map((d) => tensor(d.shape, F64));
   const type = infer(n, name, types, attrs, undefined, operands);
-  if (!mayFold(n.graph, sizeOf(type.shape))) return undefined;
+  if (!mayFold(n.graph, sizeOf(type.shape), LIMITS.folded)) return undefined;
   const [out] = opDef(name).evaluate(inputs, attrs, [type], types);
   return { shape: type.shape, values: out!.data };
 }

@@ -32,7 +32,9 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Resu
   if (!Number.isInteger(batch) || batch < 1 || batch > 65536) return fail(batchRange(batch));
   const graph = createGraphImport();
   const { diagnostics } = graph;
-  const nodes = createNodeGraph(model.graph, inlineFunctions(model, diagnostics), graph);
+  const inlined = inlineFunctions(model, diagnostics);
+  if (diagnostics.length > 0) return fail(...limited(diagnostics));
+  const nodes = createNodeGraph(model.graph, inlined, graph);
   nodes.reportUnsupported();
   const params = nodes.importInputs(batch);
   nodes.importNodes();

@@ -8,6 +8,8 @@ import {
   missingInput,
   mustBeConstant,
 } from "../ir/messages.ts";
+import type { Dense } from "../ir/module.ts";
+import { sizeOf } from "../ir/types.ts";
 import { type Constant, isFloatDtype } from "./constants.ts";
 import type { GraphImport } from "./graph-import.ts";
 import type { OnnxNode, OnnxTensor } from "./onnx/model.ts";
@@ -113,12 +115,28 @@ export function constantInts(n: NodeImport, operand: Operand, role: string): rea
   return Array.from(dense.data);
 }
 
-/** The one number of a constant operand. */
+/** The one number of a constant operand, which may come through a DequantizeLinear. */
 export function constantScalar(n: NodeImport, operand: Operand, role: string): number {
+  const stored = dequantizedScalar(n, operand);
+  if (stored !== undefined) return stored;
   const { data } = constantOf(n, operand, role).dense;
   if (data.length !== 1)
     reject(badOperandValue(n.loc, operand.name, `(${role}) must have one element, has ${data.length}`));
   return data[0]!;
+}
+
+/** (q − z)·s of dequantize(const) with one element: exact, as q − z and s have 24 bits or fewer. */
+function dequantizedScalar(n: NodeImport, operand: Operand): number | undefined {
+  if (operand.kind !== "value" || sizeOf(operand.shape) !== 1) return undefined;
+  const op = n.graph.definitions.get(operand.value);
+  const stored = op?.name === "quant.dequantize" ? op.operands[0]! : undefined;
+  const made = stored && n.graph.definitions.get(stored);
+  const elem = stored?.type.elem;
+  if (made?.name !== "const" || elem?.kind !== "quant" || elem.storage.bits > 16) return undefined;
+  const { scheme } = elem;
+  const [scale, zeroPoint] =
+    scheme.kind === "tensor" ? [scheme.scale, scheme.zeroPoint] : [scheme.scales[0]!, scheme.zeroPoints[0]!];
+  return ((made.attrs.value as Dense).data[0]! - zeroPoint) * scale;
 }
 
 /** A list of axes or sizes given by an attribute (older operator sets) or by a constant input. */

@@ -1,4 +1,5 @@
 /** The parameters of ONNX quantizers: scale, zero point, axis and type, checked, as one quantised type. */
+import { quote } from "../ir/diagnostics.ts";
 import {
   badScale,
   blockQuantization,
@@ -62,7 +63,7 @@ function schemeOf(n: NodeImport, x: Quantized, scale: Operand, zeroPoint: Operan
   const uniform = scales.every((s, i) => s === scales[0] && zero(i) === zero(0));
   if (scales.length > 1) {
     if (scale.shape.length !== 1)
-      reject(blockQuantization(n.loc, `scale ${JSON.stringify(scale.name)} has rank ${scale.shape.length}`));
+      reject(blockQuantization(n.loc, `scale ${quote(scale.name)} has rank ${scale.shape.length}`));
     const axis = axisFor(n, x, scales.length);
     if (x.shape[axis] !== scales.length)
       reject(scaleLength(n.loc, scale.name, scales.length, axis, x.shape[axis]!));

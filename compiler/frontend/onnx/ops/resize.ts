@@ -66,7 +66,7 @@ function resample(
   if (pick === undefined)
     return reject(unsupportedAttribute(n.loc, "nearest_mode", `${JSON.stringify(nearest)} is not supported`));
   return axes.reduce((y, a, axis) => {
-    if (!(a.scale > 0) || !(a.to >= 1 && a.to < 2 ** 24))
+    if (!(a.scale > 0) || !(a.to >= 1 && a.to <= 2 ** 20))
       return reject(badOperands(n.loc, `axis ${axis} of size ${a.from} would get size ${a.to}`, []));
     const indices = Array.from({ length: a.to }, (_, i) =>
       Math.min(Math.max(pick(position(i, a), a.scale), 0), a.from - 1),

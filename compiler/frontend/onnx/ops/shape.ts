@@ -1,7 +1,7 @@
 /** Operators that give the same elements another shape. */
 import { badAttributeValue, badOperands, badOperandValue } from "../../../ir/messages.ts";
 import { sizeOf } from "../../../ir/types.ts";
-import { move, reshape, transpose } from "../../graph-import.ts";
+import { checkShape, move, reshape, transpose } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
 import {
   axesOf,
@@ -184,6 +184,7 @@ const expand: Importer = {
     const shape = Array.from({ length: rank }, (_, i) =>
       from(wanted, i) === 1 ? from(x.shape, i) : from(wanted, i),
     );
+    checkShape(n.loc, n.node.outputs[0] ?? "", shape);
     return move(n, "layout.expand", [x], { shape });
   },
 };
@@ -197,7 +198,15 @@ const tile: Importer = {
     const repeats = intsFrom(n, "repeats", 1)!;
     if (repeats.some((r) => !(r >= 0 && r < 2 ** 31)))
       reject(badOperandValue(n.loc, input(n, 1).name, `(repeats) is ${text(repeats)}`));
-    return move(n, "layout.tile", [input(n, 0)], { repeats });
+    const x = input(n, 0);
+    if (repeats.length !== x.shape.length)
+      reject(badOperands(n.loc, `there are ${repeats.length} repeats for ${x.shape.length} axes`, []));
+    checkShape(
+      n.loc,
+      n.node.outputs[0] ?? "",
+      repeats.map((r, i) => r * x.shape[i]!),
+    );
+    return move(n, "layout.tile", [x], { repeats });
   },
 };
 
