@@ -15,6 +15,10 @@ export interface CompileOptions {
   readonly name?: string;
   /** Keeps the integer tensor of every quantizer to the end of `run()`, as `manifest.taps`. */
   readonly debug?: boolean;
+  /** Fold channels that can reach one value only. Default true; results are the same without. */
+  readonly foldConstants?: boolean;
+  /** Also export every kernel by its name. */
+  readonly profile?: boolean;
   /** Called when a phase of the compilation begins. */
   readonly onPhase?: (phase: string) => void;
 }

@@ -185,3 +185,15 @@ export const notCertified = (
       },
     ],
   });
+
+/** The op is exact in the integer graph, but no kernel family runs it yet. */
+export const noKernel = (op: Op): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2110",
+    `no integer kernel for ${op.name}${op.operands[0] ? ` on ${typeText(op.operands[0].type)}` : ""} yet`,
+    {
+      ...locOf(op),
+      fixes: ["run it with the reference interpreter (qc run), or cut the graph around it"],
+    },
+  );

@@ -8,8 +8,8 @@ import { rescaleAttr } from "../ir/ops/integer-rescale.ts";
 import { definePass } from "../ir/pass.ts";
 import { analyzeRanges, type Ranges, rangeAt, whole } from "../ir/ranges.ts";
 import type { Rational } from "../ir/rational.ts";
-import { type Certified, certify as certifySpecs, rescaleManifest } from "../ir/rescale/index.ts";
-import type { IntRange } from "../ir/rescale/types.ts";
+import { type Certified, certify as certifySpecs } from "../ir/rescale/index.ts";
+import type { Certificate, IntRange, RequantSpec } from "../ir/rescale/types.ts";
 import { rebuild } from "../ir/rewriter.ts";
 
 /** The specification and reachable ranges per channel; one entry when all channels share them. */
@@ -31,6 +31,27 @@ function problem(op: Op, ranges: Ranges) {
   return { specs, intervals };
 }
 
+/** What was proved, for reports and the manifest: widths, reachable ranges, and the exact map per channel. */
+function proofAttr(
+  op: Op,
+  specs: readonly RequantSpec[],
+  ranges: readonly (readonly IntRange[])[],
+  c: Certificate,
+): Attr {
+  return {
+    mBits: c.mBits,
+    windowBits: c.windowBits,
+    accBits: c.accBits,
+    ties: c.ties,
+    ranges: ranges.map((channel) => channel.map((r) => [r.min, r.max])),
+    scales: specs.map((s) => s.scales),
+    offsets: specs.map((s) => s.offset),
+    zero_point: op.attrs.zero_point!,
+    rounding: op.attrs.rounding!,
+    order: op.attrs.order!,
+  };
+}
+
 function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
   const diagnostics: Diagnostic[] = [];
   const ranges = analyzeRanges(func);
@@ -44,7 +65,7 @@ function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
       diagnostics.push(notCertified(op, channel, a, expected, got, reason));
       return undefined;
     }
-    const proof = rescaleManifest(done.rescale, done.certificate, intervals) as unknown as Attr;
+    const proof = proofAttr(op, specs, intervals, done.certificate);
     const attrs = { axis: op.attrs.axis!, rescale: rescaleAttr(done.rescale), proof };
     return [
       b.add1("qc.rescale", operands, attrs, {

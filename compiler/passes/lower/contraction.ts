@@ -1,18 +1,19 @@
 /**
  * Convolution and matmul as one outer-product micro-kernel: splat a K-group of activations, multiply-accumulate it against a packed
  * panel of weights, finish in registers. A K×K convolution walks the input rows it overlaps (no im2col): each is a segment of
- * contiguous bytes. Panels: [N / columns][segment][K / group][columns / 4][4 columns][group].
+ * contiguous bytes. Panels: [N / 8][segment][K / group][2][4 columns][group]; a tile reads one or more neighbouring panels.
  */
-import { add, c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
+import { add, c32, type Expr, konst, load, op, scale } from "../../ir/kernel/ir.ts";
 import type { Dense, Op } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import type { Target, Tile } from "../../ir/target.ts";
 import { type Block, bytesOf, createKernel, type Mutable } from "./block.ts";
-import { epilogueOf } from "./finish.ts";
+import type { Epilogue } from "./epilogue.ts";
+import { epilogueOf } from "./epilogue-stage.ts";
+import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import type { Lowered, Stage } from "./stage.ts";
-import { storeChannels } from "./store.ts";
 import { splitWeights, type WeightTerm } from "./weights.ts";
 
 /** The geometry all contractions share: a grid of output rows of pixels, each a sum of segments. */
@@ -139,23 +140,43 @@ function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
   };
 }
 
-const roundUp = (n: number, m: number): number => Math.ceil(n / m) * m;
+/** Output channels of a panel. */
+const PANEL = 8;
+const VECTOR_BYTES = 16;
+/** Bytes of one K-group of a panel: two vectors. */
+const GROUP_BYTES = 2 * VECTOR_BYTES;
 
 /** Rows of a tile so that tiles of nearly equal height cover the pixels. */
-function tileRows(pixels: number, most: number): number {
-  return Math.ceil(pixels / Math.ceil(pixels / most));
+const tileRows = (pixels: number, most: number): number => Math.ceil(pixels / Math.ceil(pixels / most));
+
+function chooseTile(target: Target, pixels: number, n: number): { rows: number; panels: number } {
+  const panels = Math.ceil(n / PANEL);
+  if (pixels === 1) return { rows: 1, panels: Math.min(target.vectorTile.columns / PANEL, panels) };
+  const best: Tile = target.tiles[0]!;
+  return { rows: tileRows(pixels, best.rows), panels: Math.min(best.columns / PANEL, panels) };
 }
 
-function chooseTile(target: Target, pixels: number, n: number): Tile {
-  if (pixels === 1) return { rows: 1, columns: Math.min(target.vectorTile.columns, roundUp(n, 8)) };
-  const best = target.tiles[0]!;
-  return { rows: tileRows(pixels, best.rows), columns: best.columns };
-}
-
-/** One piece of the K loop: `groups` K-groups from byte `offset`, spaced `step` bytes; its weights start at `at` in the panel. */
-interface Piece {
+/** `count` pieces of the K loop, `step` bytes apart, each of `groups` K-groups from byte `offset`. */
+interface Run {
   readonly offset: number;
+  readonly step: number;
+  readonly count: number;
   readonly groups: number;
+}
+
+/** What the tiles of one contraction share. */
+interface Emitter {
+  readonly x: Layout;
+  readonly y: Layout;
+  readonly g: Geometry;
+  /** 16-bit activations and weights. */
+  readonly wide: boolean;
+  /** Buffers of packed weights and initial accumulators; without the latter they start at zero. */
+  readonly weights: string;
+  readonly init: string | undefined;
+  readonly panelBytes: number;
+  readonly runs: readonly Run[];
+  readonly epilogue: Epilogue;
 }
 
 function emitContraction(stage: Stage, g: Geometry): Lowered {
@@ -164,209 +185,228 @@ function emitContraction(stage: Stage, g: Geometry): Lowered {
   const k = createKernel(stage.name);
   const wide = x.container !== "u8";
   const groupSize = wide ? 2 : 4;
-  const e = CONTAINER_BYTES[x.container];
-  const tile = chooseTile(stage.target, g.pixels, g.n);
-  const vectors = tile.columns / 4;
-  const blocks = Math.ceil(g.n / tile.columns);
+  const blocks = Math.ceil(g.n / PANEL);
   const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, wide);
-  const pieces: Piece[] = terms.map((t) => ({ offset: t.offset, groups: t.groups }));
-  const vectorBytes = 16;
-  const groupBytes = vectors * vectorBytes;
-  const panel = pieces.reduce((sum, p) => sum + p.groups * groupBytes, 0);
-  const w = k.block.constant(packPanels(g, terms, tile.columns, blocks, groupSize, wide), "w");
-  const epilogue = epilogueOf(stage, k.block, roundUp(g.n, tile.columns) - g.n + g.n * g.groups);
-  const init = k.block.constant(bytesOf(padInit(epilogue.init, g, tile.columns, blocks), "i32"), "init");
+  const channels = g.n * (g.groups - 1) + blocks * PANEL;
+  const weights = k.block.constant(packPanels(g, terms, blocks, groupSize, wide), "w");
+  const epilogue = epilogueOf(stage, k.block, Math.ceil(channels / 4) * 4);
+  const init = epilogue.hasInit ? k.block.constant(bytesOf(epilogue.init, "i32"), "init") : undefined;
+  const panelBytes = terms.reduce((sum, t) => sum + t.groups * GROUP_BYTES, 0);
+  const em: Emitter = { x, y, g, wide, weights, init, panelBytes, runs: uniformRuns(terms), epilogue };
   fillHalo(k.block, y);
-
-  const tileBody = (
-    b: Block,
-    rows: number,
-    pa: Expr,
-    po: Expr,
-    pw: Expr,
-    channel: Expr,
-    count: number,
-  ): void => {
-    const acc: Mutable[][] = [];
-    for (let i = 0; i < rows; i++)
-      acc.push(
-        Array.from({ length: vectors }, (_, j) =>
-          b.variable(i === 0 ? load("i32x4", init, scale(channel, 4), j * 16) : acc[0]![j]!.ref, `c${i}${j}`),
-        ),
-      );
-    let at = 0;
-    for (const run of uniformRuns(pieces)) {
-      emitRun(b, run, pa, pw, at, rows, acc);
-      at += run.count * run.groups * groupBytes;
-    }
-    const packed = epilogue.emit(
-      b,
-      acc.map((row) => [row.map((v) => v.ref)]),
-      channel,
-    );
-    storeTile(b, stage, y, packed, rows, tile.columns, count, po, g.outPixel);
-  };
-
-  /** `count` pieces `step` bytes apart, each of `groups` K-groups. */
-  const emitRun = (
-    b: Block,
-    run: Run,
-    pa: Expr,
-    pw: Expr,
-    at: number,
-    rows: number,
-    acc: readonly (readonly Mutable[])[],
-  ): void => {
-    const body = (inner: Block, a: Expr, panelAt: Expr, panelOffset: number, aOffset: number): void => {
-      const bs = Array.from({ length: vectors }, (_, j) =>
-        inner.bind(load(wide ? "i16x8" : "i8x16", w, panelAt, panelOffset + j * vectorBytes), `b${j}`),
-      );
-      for (let i = 0; i < rows; i++) {
-        const ai = inner.bind(
-          load(wide ? "i16x8" : "i8x16", x.buffer, a, aOffset + i * g.inPixel, "load32_splat"),
-          "a",
-        );
-        for (let j = 0; j < vectors; j++) {
-          const c = acc[i]![j]!;
-          inner.set(
-            c,
-            wide
-              ? op("add.i32x4", [c.ref, op("dot2.i32x4", [ai, bs[j]!])])
-              : op("dot4_s8u8.i32x4", [c.ref, bs[j]!, ai]),
-          );
-        }
-      }
-    };
-    const pieceBytes = run.groups * groupBytes;
-    const inPieces = (
-      outer: Block,
-      wBase: Expr,
-      wOffset: number,
-      aBase: Expr,
-      aOffset: number,
-    ): void => {
-      if (run.groups <= 2) {
-        for (let u = 0; u < run.groups; u++)
-          body(outer, aBase, wBase, wOffset + u * groupBytes, aOffset + u * groupSize * e);
-        return;
-      }
-      const p = outer.variable(aBase, "pa");
-      const unroll = run.groups % 2 === 0 ? 2 : 1;
-      const start = outer.bind(add(wBase, wOffset), "wb");
-      loopFrom(outer, start, pieceBytes, unroll * groupBytes, (q, inner) => {
-        for (let u = 0; u < unroll; u++) body(inner, p.ref, q, u * groupBytes, aOffset + u * groupSize * e);
-        inner.set(p, add(p.ref, unroll * groupSize * e));
-      });
-    };
-    if (run.count === 1) {
-      inPieces(b, pw, at, pa, run.offset + g.inOffset);
-      return;
-    }
-    b.loop(
-      0,
-      run.count,
-      1,
-      (s, inner) => {
-        const wb = inner.bind(add(pw, scale(s, pieceBytes)), "ws");
-        const ab = inner.bind(add(pa, scale(s, run.step)), "as");
-        inPieces(inner, wb, at, ab, run.offset + g.inOffset);
-      },
-      "s",
-    );
-  };
-
-  const panels = (b: Block, group: Expr): void => {
-    const gx = b.bind(scale(group, g.inGroup), "gx");
-    const gw = b.bind(scale(group, blocks * panel), "gw");
-    const gc = b.bind(scale(group, g.n), "gc");
-    const full = Math.floor(g.n / tile.columns);
-    const column = (n: Expr, inner: Block, count: number): void => {
-      const channel = inner.bind(add(gc, scale(n, tile.columns)), "ch");
-      const pw = inner.bind(add(gw, scale(n, panel)), "pw");
-      const co = inner.bind(scale(channel, CONTAINER_BYTES[y.container]), "co");
-      inner.loop(
+  const tile = chooseTile(stage.target, g.pixels, g.n);
+  k.block.loop(
+    0,
+    g.groups,
+    1,
+    (group, b) => {
+      const full = Math.floor(g.n / PANEL / tile.panels);
+      b.loop(
         0,
-        g.rows,
+        full,
         1,
-        (row, rowBlock) => {
-          const ra = rowBlock.bind(add(gx, scale(row, g.inRow)), "ra");
-          const ro = rowBlock.bind(add(co, scale(row, g.outRow)), "ro");
-          const main = Math.floor(g.pixels / tile.rows) * tile.rows;
-          rowBlock.loop(
-            0,
-            main,
-            tile.rows,
-            (p, pb) => {
-              tileBody(
-                pb,
-                tile.rows,
-                pb.bind(add(ra, scale(p, g.inPixel)), "ap"),
-                pb.bind(add(ro, scale(p, g.outPixel)), "op"),
-                pw,
-                channel,
-                count,
-              );
-            },
-            "p",
-          );
-          if (main < g.pixels)
-            tileBody(
-              rowBlock,
-              g.pixels - main,
-              rowBlock.bind(add(ra, main * g.inPixel), "ap"),
-              rowBlock.bind(add(ro, main * g.outPixel), "op"),
-              pw,
-              channel,
-              count,
-            );
-        },
-        "row",
+        (n, inner) =>
+          emitColumns(inner, em, tile.rows, tile.panels, group, scale(n, tile.panels), tile.panels * PANEL),
+        "n",
       );
-    };
-    b.loop(0, full, 1, (n, inner) => column(n, inner, tile.columns), "n");
-    if (full < blocks) column(c32(full), b, g.n - full * tile.columns);
-  };
-  k.block.loop(0, g.groups, 1, (group, b) => panels(b, group), "g");
+      const done = full * tile.panels;
+      if (done < blocks) emitColumns(b, em, tile.rows, blocks - done, group, c32(done), g.n - done * PANEL);
+    },
+    "g",
+  );
   return k.finish([x.buffer], [y.buffer]);
 }
 
-/** for q = start; q < start + bytes; q += step. */
-function loopFrom(
+/** All pixels of `panels` neighbouring panels from panel `first` of a group; `count` of their channels exist. */
+function emitColumns(
   b: Block,
-  start: Expr,
-  bytes: number,
-  step: number,
-  body: (q: Expr, inner: Block) => void,
+  em: Emitter,
+  rows: number,
+  panels: number,
+  group: Expr,
+  first: Expr,
+  count: number,
 ): void {
-  if (bytes === step) {
-    body(start, b);
+  const { g, y } = em;
+  const blocks = Math.ceil(g.n / PANEL);
+  const channel = b.bind(add(scale(group, g.n), scale(first, PANEL)), "ch");
+  const pw = b.bind(add(scale(group, blocks * em.panelBytes), scale(first, em.panelBytes)), "pw");
+  const xg = b.bind(scale(group, g.inGroup), "xg");
+  const yc = b.bind(scale(channel, CONTAINER_BYTES[y.container]), "yc");
+  b.loop(
+    0,
+    g.rows,
+    1,
+    (row, inner) => {
+      const xr = inner.bind(add(xg, scale(row, g.inRow)), "xr");
+      const yr = inner.bind(add(yc, scale(row, g.outRow)), "yr");
+      const main = Math.floor(g.pixels / rows) * rows;
+      const tile = (to: Block, n: number, p: Expr): void =>
+        emitTile(
+          to,
+          em,
+          n,
+          panels,
+          to.bind(add(xr, scale(p, g.inPixel)), "xp"),
+          to.bind(add(yr, scale(p, g.outPixel)), "yp"),
+          pw,
+          channel,
+          count,
+        );
+      inner.loop(0, main, rows, (p, to) => tile(to, rows, p), "p");
+      if (main < g.pixels) tile(inner, g.pixels - main, c32(main));
+    },
+    "row",
+  );
+}
+
+/** `rows` pixels × `panels` panels: initialise, run over K, finish, store. */
+function emitTile(
+  b: Block,
+  em: Emitter,
+  rows: number,
+  panels: number,
+  xp: Expr,
+  yp: Expr,
+  pw: Expr,
+  channel: Expr,
+  count: number,
+): void {
+  const { g, y, init } = em;
+  const vectors = panels * 2;
+  const start = (j: number): Expr =>
+    init === undefined ? konst("i32x4", 0) : load("i32x4", init, scale(channel, 4), j * VECTOR_BYTES);
+  const acc: Mutable[][] = [];
+  for (let i = 0; i < rows; i++)
+    acc.push(
+      Array.from({ length: vectors }, (_, j) =>
+        b.variable(i === 0 ? start(j) : acc[0]![j]!.ref, `c${i}_${j}_`),
+      ),
+    );
+  let at = 0;
+  for (const run of em.runs) {
+    emitRun(b, em, run, acc, xp, pw, at);
+    at += run.count * run.groups * GROUP_BYTES;
+  }
+  const packed = em.epilogue.emit(
+    b,
+    acc.map((row) => [row.map((v) => v.ref)]),
+    channel,
+  );
+  const columns = vectors * 4;
+  const stored = count < columns && roomBehind(y, count, columns) ? columns : Math.min(count, columns);
+  storeChannels(b, y, packed, { rows, columns, count: stored, address: yp, rowStep: g.outPixel });
+}
+
+/** Whether padding channels behind the last one take a whole tile. */
+function roomBehind(y: Layout, count: number, columns: number): boolean {
+  const pixel = y.strides[y.shape.length - 2];
+  return pixel !== undefined && pixel / CONTAINER_BYTES[y.container] >= y.shape.at(-1)! - count + columns;
+}
+
+/** The K loop of one run; its weights start `at` bytes into each panel. */
+function emitRun(
+  b: Block,
+  em: Emitter,
+  run: Run,
+  acc: readonly (readonly Mutable[])[],
+  xp: Expr,
+  pw: Expr,
+  at: number,
+): void {
+  const offset = run.offset + em.g.inOffset;
+  if (run.count === 1) {
+    emitPiece(b, em, run.groups, acc, xp, offset, pw, at);
     return;
   }
-  b.loopBetween(start, b.bind(add(start, bytes), "we"), step, body, "q");
+  b.loop(
+    0,
+    run.count,
+    1,
+    (s, inner) => {
+      const xs = inner.bind(add(xp, scale(s, run.step)), "xs");
+      const ws = inner.bind(add(pw, scale(s, run.groups * GROUP_BYTES)), "ws");
+      emitPiece(inner, em, run.groups, acc, xs, offset, ws, at);
+    },
+    "s",
+  );
 }
 
-/** Pieces of equal length at equal distances run as one loop. */
-interface Run {
-  readonly offset: number;
-  readonly step: number;
-  readonly count: number;
-  readonly groups: number;
+/** K-groups handled per turn of the inner loop, and the longest stretch written out without a loop. */
+const UNROLL = 2;
+
+function emitPiece(
+  b: Block,
+  em: Emitter,
+  groups: number,
+  acc: readonly (readonly Mutable[])[],
+  x: Expr,
+  xOffset: number,
+  w: Expr,
+  wOffset: number,
+): void {
+  const groupBytes = (em.wide ? 2 : 4) * CONTAINER_BYTES[em.x.container];
+  const straight = groups <= UNROLL ? groups : groups % UNROLL;
+  const looped = groups - straight;
+  if (looped > 0) {
+    const xk = b.variable(x, "xk");
+    const wk = b.bind(add(w, wOffset), "wk");
+    b.loopBetween(
+      wk,
+      b.bind(add(wk, looped * GROUP_BYTES), "we"),
+      UNROLL * GROUP_BYTES,
+      (q, inner) => {
+        for (let u = 0; u < UNROLL; u++)
+          emitGroup(inner, em, acc, xk.ref, xOffset + u * groupBytes, q, u * GROUP_BYTES);
+        inner.set(xk, add(xk.ref, UNROLL * groupBytes));
+      },
+      "q",
+    );
+  }
+  for (let u = looped; u < groups; u++)
+    emitGroup(b, em, acc, x, xOffset + u * groupBytes, w, wOffset + u * GROUP_BYTES);
 }
 
-function uniformRuns(pieces: readonly Piece[]): Run[] {
+/** One K-group: load the panels' vectors, splat each row's activations, multiply-accumulate. */
+function emitGroup(
+  b: Block,
+  em: Emitter,
+  acc: readonly (readonly Mutable[])[],
+  x: Expr,
+  xOffset: number,
+  w: Expr,
+  wOffset: number,
+): void {
+  const type = em.wide ? "i16x8" : "i8x16";
+  const vectors = acc[0]!.length;
+  const ws = Array.from({ length: vectors }, (_, j) =>
+    b.bind(load(type, em.weights, w, wOffset + (j >> 1) * em.panelBytes + (j & 1) * VECTOR_BYTES), "w"),
+  );
+  acc.forEach((row, i) => {
+    const a = b.bind(load(type, em.x.buffer, x, xOffset + i * em.g.inPixel, "load32_splat"), "a");
+    row.forEach((c, j) => {
+      const product = em.wide
+        ? op("add.i32x4", [c.ref, op("dot2.i32x4", [a, ws[j]!])])
+        : op("dot4_s8u8.i32x4", [c.ref, ws[j]!, a]);
+      b.set(c, product);
+    });
+  });
+}
+
+/** Terms of equal length at equal distances run as one loop. */
+function uniformRuns(terms: readonly WeightTerm[]): Run[] {
   const runs: Run[] = [];
-  for (let i = 0; i < pieces.length; ) {
-    const p = pieces[i]!;
-    const step = i + 1 < pieces.length ? pieces[i + 1]!.offset - p.offset : 0;
+  for (let i = 0; i < terms.length; ) {
+    const first = terms[i]!;
+    const step = i + 1 < terms.length ? terms[i + 1]!.offset - first.offset : 0;
     let count = 1;
     while (
       step > 0 &&
-      i + count < pieces.length &&
-      pieces[i + count]!.groups === p.groups &&
-      pieces[i + count]!.offset === p.offset + count * step
+      terms[i + count]?.groups === first.groups &&
+      terms[i + count]!.offset === first.offset + count * step
     )
       count++;
-    runs.push({ offset: p.offset, step, count, groups: p.groups });
+    runs.push({ offset: first.offset, step, count, groups: first.groups });
     i += count;
   }
   return runs;
@@ -375,43 +415,16 @@ function uniformRuns(pieces: readonly Piece[]): Run[] {
 function packPanels(
   g: Geometry,
   terms: readonly WeightTerm[],
-  columns: number,
   blocks: number,
   groupSize: number,
   wide: boolean,
 ): Uint8Array {
   const values: number[] = [];
   for (let group = 0; group < g.groups; group++)
-    for (let blk = 0; blk < blocks; blk++)
+    for (let o = 0; o < blocks * PANEL; o += PANEL)
       for (const t of terms)
-        for (let kg = 0; kg < t.groups; kg++)
-          for (let c = 0; c < columns; c++) {
-            const o = blk * columns + c;
-            for (let i = 0; i < groupSize; i++)
-              values.push(o < g.n ? t.weight(group * g.n + o, kg * groupSize + i) : 0);
-          }
+        for (let k = 0; k < t.groups * groupSize; k += groupSize)
+          for (let c = o; c < o + PANEL; c++)
+            for (let i = k; i < k + groupSize; i++) values.push(c < g.n ? t.weight(group * g.n + c, i) : 0);
   return bytesOf(values, wide ? "i16" : "i8");
-}
-
-/** Initial accumulators by absolute channel; the last group's padding columns start at 0. */
-function padInit(init: Int32Array, g: Geometry, columns: number, blocks: number): Int32Array {
-  const out = new Int32Array(g.n * (g.groups - 1) + columns * blocks);
-  out.set(init.subarray(0, Math.min(init.length, out.length)));
-  return out;
-}
-
-/** Stores `rows` × `count` results of one tile. */
-function storeTile(
-  b: Block,
-  stage: Stage,
-  y: Layout,
-  packed: readonly Expr[],
-  rows: number,
-  columns: number,
-  count: number,
-  po: Expr,
-  outPixel: number,
-): void {
-  void stage;
-  storeChannels(b, y, packed, { rows, columns, count, address: po, rowStep: outPixel });
 }

@@ -8,11 +8,11 @@ import type { Dense } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { type Block, bytesOf, createKernel } from "./block.ts";
 import { constantOperand } from "./contraction.ts";
-import { epilogueOf } from "./finish.ts";
+import { epilogueOf } from "./epilogue-stage.ts";
+import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import type { Layout } from "./layout.ts";
 import type { Lowered, Stage } from "./stage.ts";
-import { storeChannels } from "./store.ts";
 import { bytePart } from "./weights.ts";
 
 const CHANNELS = 8;

@@ -1,0 +1,160 @@
+/** The manifest of a compiled model. */
+import {
+  FORMAT_VERSION,
+  type Macs,
+  type Manifest,
+  type PortLayout,
+  type Quantization,
+  type RescaleCertificate,
+  type WasmTarget,
+} from "../../../../runtime/format.ts";
+import type { Module, Op, Port } from "../../../ir/module.ts";
+import { attr } from "../../../ir/op.ts";
+import { hasTrait } from "../../../ir/ops/index.ts";
+import { rescaleOf } from "../../../ir/ops/integer-rescale.ts";
+import { analyzeRanges, whole } from "../../../ir/ranges.ts";
+import type { Rational } from "../../../ir/rational.ts";
+import type { RequantSpec } from "../../../ir/rescale/types.ts";
+import { VERSION } from "../../../version.gen.js";
+import type { WasmModules } from "../build.ts";
+import { rescaleCertificate } from "./certificate.ts";
+import { sha256 } from "./manifest.ts";
+import { codeBytes, dataBytes } from "./sections.ts";
+
+export interface ManifestFacts {
+  readonly name: string;
+  readonly target: WasmTarget;
+  readonly modules: WasmModules;
+  readonly peak: number;
+  readonly imported: Module;
+  /** The integer graph before and after reduction; the latter cut into kernels. */
+  readonly integer: Module;
+  readonly fused: Module;
+  readonly macs: Macs;
+  /** How many results the graph itself has; the rest are taps. */
+  readonly results: number;
+}
+
+export async function manifestOf(f: ManifestFacts): Promise<Manifest> {
+  const { modules } = f;
+  const imported = f.imported.funcs[0]!;
+  const weights = dataBytes(modules.baseline);
+  const hashes = {
+    wasm: await sha256(modules.baseline),
+    ...(modules.relaxed ? { relaxed: await sha256(modules.relaxed) } : {}),
+    weights: await sha256(weights),
+  };
+  const ports = [...imported.params, ...imported.results];
+  const described = (p: PortLayout): PortLayout => {
+    const quantization = quantizationOf(ports.find((q) => q.name === p.name));
+    return quantization ? { ...p, quantization } : p;
+  };
+  const outputNames = new Set(imported.results.map((r) => r.name));
+  const outputs = modules.outputs.filter((p) => outputNames.has(p.name)).map(described);
+  const taps = modules.outputs.filter((p) => !outputNames.has(p.name));
+  const operators = imported.ops.filter((o) => hasTrait(o, "float") || hasTrait(o, "movement")).length;
+  return {
+    format: "qc-wasm",
+    version: FORMAT_VERSION,
+    generator: `qc ${VERSION}`,
+    model: f.name,
+    target: f.target,
+    inputs: modules.inputs.map(described),
+    outputs,
+    ...(narrowOperands(f.fused) ? { relaxedDot: "any" as const } : {}),
+    hashes,
+    sizes: {
+      weights: modules.constBytes,
+      code: {
+        baseline: codeBytes(modules.baseline),
+        ...(modules.relaxed ? { relaxed: codeBytes(modules.relaxed) } : {}),
+      },
+      arenaPeak: f.peak,
+      memory: modules.memoryBytes,
+    },
+    coverage: { total: operators, integer: operators },
+    macs: f.macs,
+    constantChannels: constantChannels(f.integer, f.fused),
+    rescales: f.fused.funcs.flatMap((func) =>
+      func.ops.filter((o) => o.name === "qc.rescale").map(certificateOf),
+    ),
+    ...(taps.length > 0 ? { taps } : {}),
+  };
+}
+
+/** What the integers of an integer-typed port stand for. */
+function quantizationOf(port: Port | undefined): Quantization | undefined {
+  const elem = port?.value.type.elem;
+  if (elem?.kind !== "quant") return undefined;
+  const s = elem.scheme;
+  return s.kind === "tensor"
+    ? { scale: s.scale, zeroPoint: s.zeroPoint }
+    : { scale: s.scales, zeroPoint: s.zeroPoints, axis: s.axis };
+}
+
+interface Proof {
+  readonly mBits: number;
+  readonly windowBits: number;
+  readonly accBits: number;
+  readonly ties: boolean;
+  readonly ranges: readonly (readonly (readonly [number, number])[])[];
+  readonly scales: readonly (readonly Rational[])[];
+  readonly offsets: readonly Rational[];
+  readonly zero_point: Rational;
+  readonly rounding: RequantSpec["rounding"];
+  readonly order: RequantSpec["order"];
+}
+
+function certificateOf(op: Op): RescaleCertificate {
+  const rescale = rescaleOf(op.attrs);
+  const p = op.attrs.proof as unknown as Proof;
+  return rescaleCertificate({
+    tensor: op.results[0]!.name,
+    specs: p.scales.map((scales, c) => ({
+      scales,
+      offset: p.offsets[c]!,
+      zeroPoint: p.zero_point,
+      lo: rescale.lo,
+      hi: rescale.hi,
+      rounding: p.rounding,
+      order: p.order,
+    })),
+    ranges: p.ranges.map((channel) => channel.map(([min, max]) => ({ min, max }))),
+    rescale,
+    certificate: {
+      class: rescale.class,
+      form: rescale.form,
+      n: rescale.n,
+      mBits: p.mBits,
+      windowBits: p.windowBits,
+      accBits: p.accBits,
+      ties: p.ties,
+      intervals: [],
+    },
+  });
+}
+
+/** Output channels of linear ops: how many there were, and how many the reduced graph no longer computes. */
+function constantChannels(integer: Module, fused: Module): { folded: number; total: number } {
+  const count = (m: Module): number =>
+    m.funcs.reduce(
+      (n, f) =>
+        n + f.ops.reduce((k, o) => k + (linear.has(o.name) ? o.results[0]!.type.shape.at(-1)! : 0), 0),
+      0,
+    );
+  const total = count(integer);
+  return { folded: total - count(fused), total };
+}
+const linear = new Set(["qc.conv", "qc.matmul"]);
+
+/** Whether every activation operand of a dot product is proved to need at most 7 bits. */
+function narrowOperands(fused: Module): boolean {
+  for (const f of fused.funcs) {
+    const roots = f.ops.filter((o) => linear.has(o.name));
+    if (roots.length === 0) continue;
+    const ranges = analyzeRanges(f);
+    if (roots.some((o) => whole(ranges.of(o.operands[0]!)).max > 127 || padValue(o) > 127)) return false;
+  }
+  return true;
+}
+const padValue = (op: Op): number => (op.name === "qc.conv" ? attr<number>(op, "pad_value") : 0);
