@@ -1,23 +1,18 @@
 /** Bytes → module → pipeline → backend → artifact. No I/O. */
-import { FORMAT_VERSION, type Manifest, type WasmTarget } from "../runtime/format.ts";
-import { sha256 } from "./backends/wasm/artifact/manifest.ts";
-import { layout } from "./backends/wasm/layout.ts";
-import { wasmRelaxed, wasmSimd } from "./backends/wasm/target.ts";
+import { manifestOf } from "./backends/wasm/artifact/build-manifest.ts";
+import { buildWasm, targetsOf } from "./backends/wasm/build.ts";
 import type { Compiled, CompileOptions } from "./compiled.ts";
 import { importModel as importOrdered } from "./frontend/import.ts";
 import type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 import { orderModel } from "./frontend/onnx/graph.ts";
 import { readModel } from "./frontend/onnx/reader.ts";
 import { type Diagnostic, fail, ok, type Result } from "./ir/diagnostics.ts";
-import type { Program } from "./ir/kernel/ir.ts";
-import { legalize } from "./ir/kernel/legalize.ts";
+import { macsOf } from "./ir/macs.ts";
 import type { Module } from "./ir/module.ts";
-import { type PassUse, parsePasses, runPipeline } from "./ir/pass.ts";
-import { codeBytes, portLayouts } from "./manifest.ts";
-import type { LoweredProgram } from "./passes/lower/index.ts";
-import { passes, toIntegers, toKernels } from "./pipeline.ts";
-import { coverage, layers, macs, opCounts, rescales } from "./report.ts";
-import { VERSION } from "./version.gen.js";
+import { type Pass, type PassUse, parsePasses, runPipeline } from "./ir/pass.ts";
+import { lowerModule } from "./passes/lower/index.ts";
+import { allPasses, integerPasses, loweringPasses } from "./pipeline.ts";
+import { layerReports, opCounts } from "./report.ts";
 
 export interface ImportOptions {
   /** Shown in diagnostics that concern the file as a whole. */
@@ -39,115 +34,65 @@ export function importModel(bytes: Uint8Array, options: ImportOptions = {}): Res
   return module.ok ? ok(module.value, diagnostics) : fail(...diagnostics);
 }
 
+/** Passes that `qc opt` can run, by name. */
+export const passes: ReadonlyMap<string, Pass> = new Map(allPasses.map((p) => [p.name, p]));
+
 /** Runs passes by name in the given order: `a,b{"option": 1}`. Verifies the module after each. */
 export function runPasses(module: Module, text: string): Result<Module> {
   const uses = parsePasses(text, passes);
   return uses.ok ? runPipeline(module, uses.value, { verifyEach: true }) : uses;
 }
 
-/** The two modules of a lowered program, which share addresses, and the sizes of their memory. */
-async function assemble(lowered: LoweredProgram, target: WasmTarget) {
-  const { assembleModule } = await import("./backends/wasm/module.ts");
-  const place = layout(lowered.program, lowered.offsets);
-  const { addresses, memoryPages } = place;
-  const withRelaxed = target !== "wasm-simd";
-  const kernels = legalize(lowered.program, wasmSimd);
-  const baseline = await assembleModule({
-    program: target === "wasm-relaxed" ? { ...kernels, kernels: [] } : kernels,
-    addresses,
-    kind: "baseline",
-    memoryPages,
-    exportsMemory: true,
-    data: true,
-  });
-  const relaxed = withRelaxed
-    ? await assembleModule({
-        program: lowered.program,
-        addresses,
-        kind: "relaxed",
-        memoryPages,
-        exportsMemory: false,
-        data: false,
-      })
-    : undefined;
-  return { place, baseline, ...(relaxed && { relaxed }) };
-}
-
 /** Compiles a model for a WebAssembly target. Errors come back as diagnostics; a throw is a bug in qc. */
 export async function compileModel(bytes: Uint8Array, options: CompileOptions): Promise<Result<Compiled>> {
-  const { target, debug = false, onPhase } = options;
-  onPhase?.("import");
+  const phase = (name: string): void => options.onPhase?.(name);
+  const diagnostics: Diagnostic[] = [];
+  const run = (module: Module, list: readonly (Pass | PassUse)[]): Result<Module> => {
+    const r = runPipeline(module, list, { onPhase: phase });
+    diagnostics.push(...r.diagnostics);
+    return r;
+  };
+  phase("import");
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;
-  const diagnostics: Diagnostic[] = [...imported.diagnostics];
-  const run = (module: Module, uses: readonly PassUse[], graph?: (m: Module) => void): Module | undefined => {
-    const result = runPipeline(module, uses, {
-      onModule: (pass, m) => {
-        if (pass === "integerize") graph?.(m);
-      },
-    });
-    diagnostics.push(...result.diagnostics);
-    return result.ok ? result.value : undefined;
-  };
-  onPhase?.("integers");
-  let graph = imported.value;
-  const integer = run(imported.value, toIntegers(debug), (m) => {
-    graph = m;
+  diagnostics.push(...imported.diagnostics);
+  const choices = { keepQuantizers: options.debug === true, foldConstants: options.foldConstants !== false };
+  const integer = run(imported.value, integerPasses(choices));
+  if (!integer.ok) return fail(...diagnostics);
+  const fused = run(integer.value, loweringPasses(choices));
+  if (!fused.ok) return fail(...diagnostics);
+
+  phase("lower");
+  const targets = targetsOf(options.target);
+  const baseline = lowerModule(fused.value, targets.baseline);
+  if (!baseline.ok) return fail(...diagnostics, ...baseline.diagnostics);
+  const relaxed = targets.relaxed && lowerModule(fused.value, targets.relaxed);
+  if (relaxed && !relaxed.ok) return fail(...diagnostics, ...relaxed.diagnostics);
+  const { program, offsets, inputs, outputs } = baseline.value;
+
+  phase("assemble");
+  const modules = await buildWasm(
+    { baseline: program, relaxed: relaxed?.value.program, offsets, inputs, outputs },
+    options.target,
+    { profile: options.profile === true },
+  );
+  const nominal = macsOf(integer.value.funcs[0]!);
+  const executed = fused.value.funcs.reduce((n, f) => n + macsOf(f), 0);
+  const layers = layerReports(integer.value, fused.value);
+  const manifest = await manifestOf({
+    name: options.name ?? imported.value.funcs[0]!.name,
+    target: options.target,
+    modules,
+    peak: baseline.value.peak,
+    imported: imported.value,
+    integer: integer.value,
+    fused: fused.value,
+    macs: { nominal, executed },
+    results: imported.value.funcs[0]!.results.length,
   });
-  const fused = integer && run(integer, toKernels);
-  if (!integer || !fused) return fail(...diagnostics);
-
-  onPhase?.("lower");
-  const { lowerModule } = await import("./passes/lower/index.ts");
-  const lowered = lowerModule(fused, target === "wasm-simd" ? wasmSimd : wasmRelaxed);
-  diagnostics.push(...lowered.diagnostics);
-  if (!lowered.ok) return fail(...diagnostics);
-
-  onPhase?.("assemble");
-  const { place, baseline, relaxed } = await assemble(lowered.value, target);
-  const [file, main] = [imported.value.funcs[0]!, graph.funcs[0]!];
-  const inputs = portLayouts(lowered.value.inputs, place.addresses, main.params, file.params);
-  const n = file.results.length;
-  const { outputs: results } = lowered.value;
-  const outputs = portLayouts(results.slice(0, n), place.addresses, main.results.slice(0, n), file.results);
-  const taps = results.slice(n).flatMap((p) => portLayouts([p], place.addresses, [], []));
-  const manifest: Manifest = {
-    format: "qc-wasm",
-    version: FORMAT_VERSION,
-    generator: `qc ${VERSION}`,
-    model: options.name ?? file.name,
-    target,
-    inputs,
-    outputs,
-    hashes: {
-      wasm: await sha256(baseline),
-      ...(relaxed && { relaxed: await sha256(relaxed) }),
-      weights: await sha256(constants(lowered.value.program)),
-    },
-    sizes: {
-      weights: place.constBytes,
-      code: { baseline: codeBytes(baseline), ...(relaxed && { relaxed: codeBytes(relaxed) }) },
-      arenaPeak: lowered.value.peak,
-      memory: place.memoryPages * 65536,
-    },
-    coverage: coverage(imported.value),
-    macs: macs(imported.value, integer),
-    constantChannels: { folded: 0, total: 0 },
-    rescales: rescales(integer),
-    ...(debug && { taps }),
-  };
-  const report = { ops: { before: opCounts(imported.value), after: opCounts(integer) }, layers: layers(integer) };
-  return ok({ manifest, baseline, ...(relaxed && { relaxed }), report, module: integer }, diagnostics);
-}
-
-/** All constant data of a program, in order. */
-function constants(program: Program): Uint8Array {
-  const parts = program.buffers.flatMap((b) => (b.data ? [b.data] : []));
-  const all = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const p of parts) {
-    all.set(p, at);
-    at += p.length;
-  }
-  return all;
+  const report = { ops: { before: opCounts(imported.value), after: opCounts(fused.value) }, layers };
+  const built = modules.relaxed
+    ? { baseline: modules.baseline, relaxed: modules.relaxed }
+    : { baseline: modules.baseline };
+  return ok({ manifest, ...built, report, module: fused.value }, diagnostics);
 }

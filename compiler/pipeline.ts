@@ -1,25 +1,50 @@
-/** The list of passes: from the imported graph to fused integer kernels. */
+/** The passes from the imported graph to kernels, in order. */
 import type { Pass, PassUse } from "./ir/pass.ts";
 import { canonicalize } from "./passes/canonicalize.ts";
 import { certify } from "./passes/certify.ts";
+import { foldConstantChannels } from "./passes/fold-constant-channels.ts";
 import { fuseKernels } from "./passes/fuse-kernels.ts";
 import { integerize } from "./passes/integerize/index.ts";
 import { layoutNhwc } from "./passes/layout-nhwc.ts";
+import { narrowTypes } from "./passes/narrow-types.ts";
 import { unsigned } from "./passes/unsigned.ts";
 
-/** Real numbers and quantizers → certified integer ops. `debug` keeps every quantizer's tensor as an extra result. */
-export const toIntegers = (debug: boolean): readonly PassUse[] => [
-  { pass: integerize, options: { keepQuantizers: debug } }, // scales move into qc.requant, zero points into its offset
-  { pass: layoutNhwc }, // channels last; transposes sink to the edges
-  { pass: canonicalize }, // requants, clamps and tables merge
-  { pass: unsigned }, // activations get the sign the dot products want
-  { pass: certify }, // every requant becomes multiply, add, shift, with its proof
+export interface PipelineChoices {
+  /** Keep every quantizer's tensor as an extra result. */
+  readonly keepQuantizers?: boolean;
+  /** Fold constant channels. Default true. */
+  readonly foldConstants?: boolean;
+}
+
+/** The integer graph: exact, NHWC, not yet reduced. */
+export const integerPasses = ({
+  keepQuantizers = false,
+}: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
+  { pass: integerize, options: { keepQuantizers } }, // floats and quantizers → exact integer maps
+  layoutNhwc, //                                        transposes sink and cancel
+  canonicalize, //                                      identities, nested clamps, pads into windows
+  unsigned, //                                          operand signs the dot products want
+  canonicalize,
 ];
 
-/** Certified integer ops → one function per kernel. */
-export const toKernels: readonly PassUse[] = [{ pass: fuseKernels }];
+/** Fewer multiplies, proofs, kernels. */
+export const loweringPasses = ({
+  foldConstants = true,
+}: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
+  ...(foldConstants ? [foldConstantChannels] : []), // channels that can reach one value vanish
+  narrowTypes, //                                      declared widths become proved widths
+  certify, //                                          exact requantizations → certified multiply, add, shift
+  fuseKernels, //                                      one function per kernel
+];
 
-/** Every pass, by name, for `qc opt`. */
-export const passes: ReadonlyMap<string, Pass> = new Map(
-  [...toIntegers(false), ...toKernels].map(({ pass }) => [pass.name, pass]),
-);
+/** Every pass, for `qc opt`. */
+export const allPasses: readonly Pass[] = [
+  integerize,
+  layoutNhwc,
+  canonicalize,
+  unsigned,
+  foldConstantChannels,
+  narrowTypes,
+  certify,
+  fuseKernels,
+];

@@ -1,91 +1,68 @@
-/** What `qc inspect` says of a module. */
-import type { Coverage, Macs, RescaleCertificate } from "../runtime/format.ts";
+/** Facts about a compiled graph, for `qc inspect` and the manifest. */
 import type { LayerReport, OpCounts } from "./compiled.ts";
-import { type Dense, definitions, type Module, type Op, type Value } from "./ir/module.ts";
-import { hasTrait } from "./ir/ops/index.ts";
-import type { RescaleManifest } from "./ir/rescale/manifest.ts";
-import { intTypeFor, sizeOf } from "./ir/types.ts";
+import { opMacs } from "./ir/macs.ts";
+import type { Dense, Func, Module, Op } from "./ir/module.ts";
+import { attr } from "./ir/op.ts";
+import { intTypeFor } from "./ir/types.ts";
 
-/** Ops by name, constants left out. */
+const skipped = new Set(["const", "qc.call"]);
+
+/** Ops of each kind; imported ops count under their ONNX name. */
 export function opCounts(module: Module): OpCounts {
   const counts = new Map<string, number>();
-  for (const op of allOps(module))
-    if (!hasTrait(op, "constant")) counts.set(op.name, (counts.get(op.name) ?? 0) + 1);
+  for (const f of module.funcs)
+    for (const op of f.ops) {
+      if (skipped.has(op.name)) continue;
+      const name = op.loc?.kind === "node" && !op.name.startsWith("qc.") ? op.loc.op : op.name;
+      counts.set(name, (counts.get(name) ?? 0) + 1);
+    }
   return Object.fromEntries(counts);
 }
 
-const allOps = (module: Module): readonly Op[] => module.funcs.flatMap((f) => f.ops);
-
-/** Multiply-accumulates of one contraction: elements of the result times what each sums over. */
-function macsOf(op: Op): number {
-  const out = sizeOf(op.results[0]!.type.shape);
-  const [a, w] = op.operands;
-  if (op.name === "qc.conv" || op.name === "float.conv")
-    return out * sizeOf((op.name === "qc.conv" ? w!.type.shape.slice(1) : w!.type.shape.slice(1)) as number[]);
-  if (op.name === "qc.matmul" || op.name === "float.matmul") return out * (a!.type.shape.at(-1) ?? 1);
-  return 0;
-}
-
-const totalMacs = (module: Module): number => allOps(module).reduce((n, op) => n + macsOf(op), 0);
-
-/** `imported` has all channels, `integer` those that are left. */
-export const macs = (imported: Module, integer: Module): Macs => ({
-  nominal: totalMacs(imported),
-  executed: totalMacs(integer),
-});
-
-function weightsOf(v: Value | undefined, defs: ReadonlyMap<Value, Op>): LayerReport["weights"] {
-  const op = v && defs.get(v);
-  if (op?.name !== "const") return undefined;
-  const { shape, data } = op.attrs.value as Dense;
+const leastBits = (data: ArrayLike<number>): number => {
   let lo = 0;
   let hi = 0;
-  for (const x of data) {
-    if (x < lo) lo = x;
-    if (x > hi) hi = x;
+  for (let i = 0; i < data.length; i++) {
+    lo = Math.min(lo, data[i]!);
+    hi = Math.max(hi, data[i]!);
   }
-  return { shape, bits: intTypeFor(lo, hi)?.bits ?? 32, bytes: data.length };
+  return intTypeFor(lo, hi)?.bits ?? 32;
+};
+
+/** The op a location-bearing op came from, to match layers before and after reduction. */
+const key = (op: Op): string => (op.loc?.kind === "node" ? op.loc.output : "");
+
+/** One row per linear op of the fused graph, with its MACs before and after reduction. */
+export function layerReports(integer: Module, fused: Module): LayerReport[] {
+  const nominal = new Map<string, number>();
+  for (const op of integer.funcs[0]!.ops) if (opMacs(op) > 0) nominal.set(key(op), opMacs(op));
+  return fused.funcs.slice(1).flatMap((f) => layer(f, nominal));
 }
 
-/** Contractions and rescales of the certified integer graph, in order; a contraction and its rescale are one row. */
-export function layers(integer: Module): readonly LayerReport[] {
-  return integer.funcs.flatMap((func) => {
-    const defs = definitions(func);
-    const rescaleOf = new Map<Value, Value>();
-    for (const op of func.ops)
-      if (op.name === "qc.rescale") for (const v of op.operands) rescaleOf.set(v, op.results[0]!);
-    return func.ops.flatMap((op): LayerReport[] => {
-      const n = macsOf(op);
-      const out = op.results[0]!;
-      const accumulates = op.name.startsWith("qc.") && hasTrait(op, "accumulates");
-      if (n === 0 && !accumulates) return [];
-      const weights = weightsOf(op.operands[1], defs);
-      const { elem } = out.type;
-      return [
-        {
-          tensor: (rescaleOf.get(out) ?? out).name,
-          op: op.name,
-          shape: out.type.shape,
-          macs: { nominal: n, executed: n },
-          ...(weights && { weights }),
-          ...(elem.kind === "int" && { accBits: elem.bits }),
-        },
-      ];
-    });
-  });
-}
-
-/** Operators on real numbers in the file, all of which are integer once `integerize` has succeeded. */
-export function coverage(imported: Module): Coverage {
-  const total = allOps(imported).filter((op) => op.name.startsWith("float.")).length;
-  return { total, integer: total };
-}
-
-/** The certificates that `certify` attached. */
-export function rescales(integer: Module): readonly RescaleCertificate[] {
-  return allOps(integer).flatMap((op): RescaleCertificate[] => {
-    if (op.name !== "qc.rescale" || op.attrs.proof === undefined || op.attrs.proof === null) return [];
-    const proof = op.attrs.proof as unknown as RescaleManifest;
-    return [{ tensor: op.results[0]!.name, channels: proof.m.length, ...proof }];
-  });
+function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] {
+  const root = func.ops.find((o) => o.name !== "const");
+  const result = func.results[0]!.value;
+  if (root === undefined) return [];
+  const macs = opMacs(root);
+  const weights = func.ops.find((o) => o.name === "const" && o.results[0] === root.operands[1]);
+  const dense = weights && macs > 0 ? attr<Dense>(weights, "value") : undefined;
+  const acc = root.results[0]!.type.elem;
+  return [
+    {
+      tensor: result.name || func.name,
+      op: root.name,
+      shape: result.type.shape,
+      macs: { nominal: nominal.get(key(root)) ?? macs, executed: macs },
+      ...(dense
+        ? {
+            weights: {
+              shape: dense.shape,
+              bits: leastBits(dense.data),
+              bytes: Math.ceil((dense.data.length * leastBits(dense.data)) / 8),
+            },
+          }
+        : {}),
+      ...(macs > 0 && acc.kind === "int" ? { accBits: acc.bits } : {}),
+    },
+  ];
 }
