@@ -24,9 +24,10 @@ export const wasmSimd: Target = {
   registers: 15,
   dot4: false,
   tiles: [
+    { rows: 3, columns: 8 },
     { rows: 2, columns: 8 },
     { rows: 1, columns: 8 },
   ],
-  vectorTile: { rows: 1, columns: 16 },
+  vectorTile: { rows: 1, columns: 8 },
   unroll: 1,
 };
