@@ -1,7 +1,7 @@
 /** The function under construction: adds ops with inferred types, folds what is constant, keeps findings. */
 
 import { withDefaults } from "../ir/builder.ts";
-import { type Diagnostic, type Loc, quote } from "../ir/diagnostics.ts";
+import { type Loc, quote } from "../ir/diagnostics.ts";
 import {
   badOperands,
   emptyDimension,
@@ -13,6 +13,7 @@ import type { Attrs, Dense, Elements, Op, Value } from "../ir/module.ts";
 import { opDef } from "../ir/ops/index.ts";
 import { F64, type QuantType, sizeOf, type TensorType, tensor } from "../ir/types.ts";
 import { asFloat64, type Constant, isFloatDtype, isRuntimeDtype, roundTo } from "./constants.ts";
+import type { GraphImport } from "./import-state.ts";
 import { type NodeImport, reject } from "./node-import.ts";
 import type { DataType } from "./onnx/data-types.ts";
 import { constantOperand, type Operand, valueOperand } from "./operand.ts";
@@ -26,27 +27,6 @@ export const LIMITS = {
   moved: 2 ** 26,
   foldedInAll: 2 ** 28,
 };
-
-export interface GraphImport {
-  readonly ops: Op[];
-  readonly definitions: Map<Value, Op>;
-  readonly diagnostics: Diagnostic[];
-  /** ONNX name of each value, the first one if it has several. */
-  readonly names: Map<Value, string>;
-  /** `const` values made so far. */
-  readonly constants: Map<Constant, Value>;
-  /** Elements folded so far. */
-  folded: number;
-}
-
-export const createGraphImport = (): GraphImport => ({
-  ops: [],
-  definitions: new Map(),
-  diagnostics: [],
-  names: new Map(),
-  constants: new Map(),
-  folded: 0,
-});
 
 const shapeText = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 const describe = (o: Operand): string => `${quote(o.name)}: ${o.dtype}${shapeText(o.shape)}`;

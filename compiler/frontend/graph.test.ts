@@ -155,6 +155,11 @@ describe("nodes", () => {
       { label: "node", text: 'making "c"' },
     ]);
   });
+  test("an operator set newer than the table is a warning", () => {
+    expect(findings(one("Relu", ["x"], {}, {}, { opset: 99 }))).toMatchObject([
+      { code: "QC1149", severity: "warning" },
+    ]);
+  });
   test("control flow says why", () => {
     const body = graph({ nodes: [node("Identity", ["x"], ["o"])], outputs: [value("o", "float32", [4])] });
     const found = findings(

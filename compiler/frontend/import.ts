@@ -1,17 +1,21 @@
 /** OnnxModel → graph IR of real numbers and quantizers; see `importModel`. */
 import { type Diagnostic, fail, ok, type Result } from "../ir/diagnostics.ts";
-import { batchRange, outputShapeDiffers, outputTypeDiffers } from "../ir/messages.ts";
+import { batchRange, newerOpset, outputShapeDiffers, outputTypeDiffers } from "../ir/messages.ts";
 import type { Func, Module, Port } from "../ir/module.ts";
 import { sameShape } from "../ir/types.ts";
 import { isFloatDtype } from "./constants.ts";
 import { mergeEqualOps } from "./cse.ts";
 import { limited } from "./findings.ts";
 import { inlineFunctions } from "./functions.ts";
-import { createGraphImport, materialize } from "./graph-import.ts";
+import { materialize } from "./graph-import.ts";
+import { createGraphImport } from "./import-state.ts";
 import { createNodeGraph } from "./node-graph.ts";
 import { isRejection } from "./node-import.ts";
 import type { OnnxModel, ValueInfo } from "./onnx/model.ts";
 import type { Operand } from "./operand.ts";
+
+/** Operators of the table mean the same up to this version of the standard set. */
+const NEWEST_OPSET = 28;
 
 export interface ImportOptions {
   /** What an unknown first dimension of the inputs is fixed to, 1 … 65536. Default 1. */
@@ -34,6 +38,8 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Resu
   const { diagnostics } = graph;
   const inlined = inlineFunctions(model, diagnostics);
   if (diagnostics.length > 0) return fail(...limited(diagnostics));
+  const opset = model.opsets.get("") ?? 0;
+  if (opset > NEWEST_OPSET) diagnostics.push(newerOpset(opset, NEWEST_OPSET));
   const nodes = createNodeGraph(model.graph, inlined, graph);
   nodes.reportUnsupported();
   const params = nodes.importInputs(batch);

@@ -11,7 +11,7 @@ import {
 import type { Dense } from "../ir/module.ts";
 import { sizeOf } from "../ir/types.ts";
 import { type Constant, isFloatDtype } from "./constants.ts";
-import type { GraphImport } from "./graph-import.ts";
+import type { GraphImport } from "./import-state.ts";
 import type { OnnxNode, OnnxTensor } from "./onnx/model.ts";
 import type { Operand } from "./operand.ts";
 

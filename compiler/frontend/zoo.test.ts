@@ -1,10 +1,11 @@
-/** Real models: what imports, and that the imported graph means what onnxruntime computes. */
+/** Real models: what imports, and that the imported graph is the model, by the exact oracle. */
 import { describe, expect, test } from "vitest";
+import { evaluateOnnx } from "../../test/oracle/evaluate.ts";
 import { loadModel, loadSamples, zooModels } from "../../test/zoo.ts";
 import { storageOf } from "../ir/dense.ts";
 import type { Result } from "../ir/diagnostics.ts";
 import { interpret } from "../ir/interpreter.ts";
-import type { Dense, Elements, Module } from "../ir/module.ts";
+import type { Dense, Elements, Module, Value } from "../ir/module.ts";
 import { importModel } from "./import.ts";
 import { orderModel } from "./onnx/graph.ts";
 
@@ -19,51 +20,30 @@ function imported(name: string): Result<Module> {
   return ordered.ok ? importModel(ordered.value) : ordered;
 }
 
-/**
- * Largest number of quanta of the last quantizer by which an output may differ. onnxruntime rounds every sum to float32,
- * so an inner quantizer may decide a near-tie differently, and the difference travels; most models show none.
- */
-const QUANTA: { readonly [name: string]: number } = {
-  "int8-qdq/mcunet_vww": 1,
-  "int8-qdq/mobilenet_v1_025_128": 5,
-  "wide-narrow-qdq/ort_resnet8_u16s8": 15,
-};
-
-/** The scale of the quantizer that the output comes from, 1 for an integer output. */
-function quantumOf(module: Module): number {
-  const main = module.funcs[0]!;
-  const { value, dtype } = main.results[0]!;
-  if (dtype !== "float32") return 1;
-  const source = main.ops.find((op) => op.results[0] === value)!.operands[0]!.type.elem;
-  return source.kind === "quant" && source.scheme.kind === "tensor" ? source.scheme.scale : 1;
-}
-
 describe.runIf(MODELS.length > 0)("zoo", () => {
-  test.each(MODELS)("%s imports and means what onnxruntime computes", (name) => {
-    const result = imported(name);
+  test.each(MODELS)("%s imports, and every quantized tensor is exactly what the model denotes", (name) => {
+    const ordered = orderModel(loadModel(name));
+    if (!ordered.ok) throw new Error("the model is not well-formed");
+    const result = importModel(ordered.value);
     expect(result.diagnostics).toEqual([]);
     if (!result.ok) return;
     const [port] = result.value.funcs[0]!.params;
     const { elem, shape } = port!.value.type;
-    const samples = loadSamples(name);
-    const unit = quantumOf(result.value);
-    for (let i = 0; i < 2; i++) {
-      const input: Dense = {
-        kind: "dense",
-        elem: storageOf(elem),
-        shape,
-        data: samples.inputs[i] as Elements,
-      };
-      const [output] = interpret(result.value, new Map([[port!.name, input]]));
-      const expected = samples.expected[i]!;
-      expect(output!.dense.data.length).toBe(expected.length);
-      output!.dense.data.forEach((y, k) => {
-        // Half a quantum less than the next one; far above the float32 rounding of the final product.
-        expect(Math.abs(y - Number(expected[k])) / unit, `${name} sample ${i} output ${k}`).toBeLessThan(
-          (QUANTA[name] ?? 0) + 0.01,
-        );
-      });
-    }
+    const data = loadSamples(name).inputs[0]!;
+    const exact = evaluateOnnx(ordered.value, new Map([[port!.name, data]]), { keep: "all" }).tensors;
+    let compared = 0;
+    const observe = (value: Value, got: Dense): void => {
+      const want = exact.get(value.name);
+      if (value.type.elem.kind !== "quant" || want?.kind !== "int" || want.data.length !== got.data.length)
+        return;
+      const wrong = want.data.findIndex((q, i) => q !== got.data[i]);
+      expect(wrong, `${value.name}: ${got.data[wrong]} for ${want.data[wrong]}`).toBe(-1);
+      compared++;
+    };
+    const input: Dense = { kind: "dense", elem: storageOf(elem), shape, data: data as Elements };
+    interpret(result.value, new Map([[port!.name, input]]), { observe });
+    const quantizers = result.value.funcs[0]!.ops.filter((op) => op.name === "quant.quantize");
+    expect(compared).toBeGreaterThanOrEqual(quantizers.length);
   });
   test("a bias with an axis that does not exist imports with warnings", () => {
     const result = imported("invalid/axis_out_of_range");

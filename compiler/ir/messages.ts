@@ -277,6 +277,12 @@ export const unorderedNode = (loc: Loc, name: string) =>
   diagnostic("error", "QC1147", `the node reads ${quote(name)}, which no earlier node produces`, { loc });
 export const batchRange = (batch: number) =>
   diagnostic("error", "QC1148", `the batch size must be an integer from 1 to 65536, is ${batch}`);
+export const newerOpset = (opset: number, newest: number) =>
+  diagnostic(
+    "warning",
+    "QC1149",
+    `the model uses operator set ${opset}; the newest whose meaning is known here is ${newest}`,
+  );
 
 // QC20xx: an operator or type is not supported
 

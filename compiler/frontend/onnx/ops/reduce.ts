@@ -73,6 +73,34 @@ const reductions = forOps(["ReduceMean", "ReduceSum", "ReduceProd", "ReduceMax",
   },
 }));
 
+/** Norms, as sums of what `term` makes of the operand. */
+const norm = (
+  op: string,
+  term: (n: NodeImport, x: Operand) => Operand,
+  finish: (n: NodeImport, sum: Operand) => Operand,
+): Importer => ({
+  op,
+  inputs: [1, 2],
+  attributes: { axes: "ints", keepdims: "int", noop_with_empty_axes: "int" },
+  run: (n) => {
+    const x = input(n, 0);
+    const { axes, keepdims } = reduction(n, x);
+    return finish(n, real(n, "float.reduce_sum", [term(n, x)], { axes, keepdims }));
+  },
+});
+
+const square = (n: NodeImport, x: Operand): Operand => real(n, "float.mul", [x, x]);
+
+const norms: readonly Importer[] = [
+  norm(
+    "ReduceL1",
+    (n, x) => real(n, "float.abs", [x]),
+    (_, sum) => sum,
+  ),
+  norm("ReduceL2", square, (n, sum) => real(n, "float.sqrt", [sum])),
+  norm("ReduceSumSquare", square, (_, sum) => sum),
+];
+
 /** The axes moved together as one spatial axis of a max pool; they must be neighbours. */
 function reduceMax(n: NodeImport, x: Operand, { axes, keepdims }: Reduction): Operand {
   const first = axes[0];
@@ -121,4 +149,4 @@ const softmaxes: readonly Importer[] = [
   },
 ];
 
-export const reduceImporters: readonly Importer[] = [...reductions, ...softmaxes];
+export const reduceImporters: readonly Importer[] = [...reductions, ...norms, ...softmaxes];
