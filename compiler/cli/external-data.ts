@@ -1,9 +1,7 @@
 /** Files for the reader: the model itself, and external data confined to the model's folder. */
 import { closeSync, fstatSync, openSync, readSync, realpathSync, statSync } from "node:fs";
 import { dirname, join, sep } from "node:path";
-import type { ExternalData } from "../frontend/onnx/convert-tensor.ts";
-import type { Diagnostic } from "../ir/diagnostics.ts";
-import { externalDataOutside, unreadableFile } from "../ir/messages.ts";
+import { type Diagnostic, type ExternalData, externalDataOutside, unreadableFile } from "../index.ts";
 
 /**
  * The files below the folder of `modelPath`. A location that is reached through a link is used only if it ends up in

@@ -1,7 +1,7 @@
 /** Differences in units of the last place of an output's quantizer. */
 import type { TensorData } from "../../runtime/elements.ts";
+import { quantizationOf } from "../../runtime/elements.ts";
 import type { PortLayout } from "../../runtime/format.ts";
-import { quantizationOf } from "../../runtime/instance.ts";
 import { countText } from "./print.ts";
 
 /** Number of elements by difference ours − theirs, in quanta of the output's scale. */

@@ -9,7 +9,7 @@ import type { NpyArray } from "./npy.ts";
 import { onnxruntime, type Peer } from "./peer.ts";
 import { countText, plain, plural, table } from "./print.ts";
 import { randomInputs } from "./random-inputs.ts";
-import { runReference } from "./reference.ts";
+import { type Result as Named, runReference } from "./reference.ts";
 import { EXIT, report } from "./report.ts";
 import { readArrays, readInputs, samplesOf, type Tensors } from "./tensors.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
@@ -96,7 +96,7 @@ async function runAll(
   for (const [s, inputs] of samples.entries()) {
     onSample(s);
     for (const { compiled, subjects } of builds) {
-      const reference = runReference(compiled.module, inputs, { raw: true }).map((r) => r.data);
+      const reference = byName(runReference(compiled.module, inputs, { raw: true }));
       for (const subject of subjects) {
         const { first, ...v } = compareSample(subject, inputs, s, reference);
         const t = totals.get(v.subject) ?? { ...v, elements: 0, differing: 0 };
@@ -119,6 +119,10 @@ async function runAll(
   }
   return { verdicts: [...totals.values()], findings: [...findings.values()], opinions: heard.list };
 }
+
+/** Results by name; a tensor that is both an output and a tap is the same either way. */
+const byName = (results: readonly Named[]): ReadonlyMap<string, TensorData> =>
+  new Map(results.map((r) => [r.port.name, r.data]));
 
 /** The artifact as shipped, and the debug build with every quantizer's tensor; the first error ends it. */
 async function build(path: string, bytes: Uint8Array, options: VerifyCommand, onPhase: (p: string) => void) {

@@ -58,7 +58,9 @@ test("an artifact that equals its module", async () => {
   expect(subjects.length + skipped.length).toBe(2);
   expect(subjects[0]?.name).toBe("baseline");
   randomInputs(c.manifest.inputs, 5, 1).forEach((inputs, i) => {
-    const reference = runReference(c.module, inputs, { raw: true }).map((r) => r.data);
+    const reference = new Map(
+      runReference(c.module, inputs, { raw: true }).map((r) => [r.port.name, r.data]),
+    );
     for (const s of subjects)
       expect(compareSample(s, inputs, i, reference)).toMatchObject({
         elements: 8,
@@ -73,7 +75,7 @@ test("an artifact that does not: the first differing element is named", async ()
   const c = await compiled({ output: shifted });
   const { subjects } = await subjectsOf(c, "");
   const inputs = new Map([["image", Float32Array.of(0, 0, 0, 1, 0, 0, 0, 0)]]);
-  const reference = runReference(c.module, inputs, { raw: true }).map((r) => r.data);
+  const reference = new Map(runReference(c.module, inputs, { raw: true }).map((r) => [r.port.name, r.data]));
   expect(compareSample(subjects[0]!, inputs, 7, reference)).toMatchObject({
     differing: 3,
     first: {
