@@ -1,5 +1,5 @@
 /** Typed arrays by dtype and storage. */
-import type { Dtype, Slot, Storage } from "./format.ts";
+import type { Dtype, PortLayout, Quantization, Slot, Storage } from "./format.ts";
 
 export type IntArray = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
 export type TensorData =
@@ -61,3 +61,13 @@ export function rawDtype(slot: Slot): Dtype {
 /** A view of the slot in the module's memory. */
 export const viewOf = (slot: Slot, memory: ArrayBufferLike): IntArray =>
   new (carrierOf(storageDtype(slot.elem)).array)(memory, slot.offset, slot.count) as IntArray;
+
+/** What the integers of a port stand for; `undefined` where the graph does not say. */
+export function quantizationOf(port: PortLayout): Quantization | undefined {
+  const b = port.slots[0]?.boundary;
+  if (port.quantization || !b || b.kind === "none") return port.quantization;
+  if (b.kind === "quantize") return { scale: b.scale, zeroPoint: b.zeroPoint };
+  return b.scales.length === 1
+    ? { scale: b.scales[0]!, zeroPoint: b.zeroPoints[0]! }
+    : { scale: b.scales, zeroPoint: b.zeroPoints, axis: b.axis };
+}

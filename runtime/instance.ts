@@ -1,8 +1,16 @@
 /** A model in memory: checks and converts inputs, calls the kernels, copies outputs. */
 import { dequantize, quantize } from "./boundary.ts";
-import { carrierOf, type IntArray, kindOf, rawDtype, type TensorData, viewOf } from "./elements.ts";
+import {
+  carrierOf,
+  type IntArray,
+  kindOf,
+  quantizationOf,
+  rawDtype,
+  type TensorData,
+  viewOf,
+} from "./elements.ts";
 import { runError } from "./errors.ts";
-import type { Layout, PortLayout, Quantization, Slot } from "./format.ts";
+import type { Layout, PortLayout, Slot } from "./format.ts";
 
 export type Backend = "baseline" | "relaxed";
 
@@ -50,16 +58,6 @@ export interface ModelOptions {
 }
 
 const shown = (name: string): string => JSON.stringify(name);
-
-/** What the integers of a port stand for; `undefined` where the graph does not say. */
-export function quantizationOf(port: PortLayout): Quantization | undefined {
-  const b = port.slots[0]?.boundary;
-  if (port.quantization || !b || b.kind === "none") return port.quantization;
-  if (b.kind === "quantize") return { scale: b.scale, zeroPoint: b.zeroPoint };
-  return b.scales.length === 1
-    ? { scale: b.scales[0]!, zeroPoint: b.zeroPoints[0]! }
-    : { scale: b.scales, zeroPoint: b.zeroPoints, axis: b.axis };
-}
 
 function infos(ports: readonly PortLayout[], raw: boolean): { [name: string]: PortInfo } {
   const out: { [name: string]: PortInfo } = Object.create(null);

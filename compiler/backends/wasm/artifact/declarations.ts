@@ -1,7 +1,6 @@
 /** `stem.d.ts`: exact types of the model's inputs and outputs. */
-import { carrierOf, rawDtype } from "../../../../runtime/elements.ts";
+import { carrierOf, quantizationOf, rawDtype } from "../../../../runtime/elements.ts";
 import type { Layout, PortLayout } from "../../../../runtime/format.ts";
-import { quantizationOf } from "../../../../runtime/instance.ts";
 import { sourceJson } from "./escape.ts";
 
 /** An object type with one quoted member per port. */
