@@ -1,0 +1,260 @@
+/** Convolutions and matmuls: the reference interpreter against the kernels in all engines, over random shapes. */
+import { describe, expect, it } from "vitest";
+import { wasmRelaxed, wasmSimd } from "../../compiler/backends/wasm/target.ts";
+import { createBuilder } from "../../compiler/ir/builder.ts";
+import { interpretFunc } from "../../compiler/ir/interpreter.ts";
+import type { Buffer, Program } from "../../compiler/ir/kernel/ir.ts";
+import type { Attrs, Dense, Func, Value } from "../../compiler/ir/module.ts";
+import { runPipeline } from "../../compiler/ir/pass.ts";
+import { fromNumber, rational } from "../../compiler/ir/rational.ts";
+import { type IntType, int, sizeOf, tensor, U8 } from "../../compiler/ir/types.ts";
+import { certify } from "../../compiler/passes/certify.ts";
+import { lowerContraction } from "../../compiler/passes/lower/contraction.ts";
+import { lowerDepthwise } from "../../compiler/passes/lower/depthwise.ts";
+import { CONTAINER_BYTES, containerOf, type Layout } from "../../compiler/passes/lower/layout.ts";
+import { imageLayout, paddedChannels } from "../../compiler/passes/lower/layouts.ts";
+import type { Lowered } from "../../compiler/passes/lower/stage.ts";
+import { relaxedRefusal } from "../../runtime/relaxed.ts";
+import { type Engine, engine } from "../kernel/harness.ts";
+import { randomFrom } from "./rescales.ts";
+
+const ENGINES: readonly Engine[] = ["interpreter", "baseline", "relaxed"];
+
+/** Where the relaxed dot is not u8 × s8, its modules are tested on activations of seven bits. */
+const refusal = relaxedRefusal("u8s8");
+if (refusal !== undefined) console.warn(`SKIPPED relaxed kernels on activations above 127: ${refusal}`);
+const limitOf = (kind: Engine): number => (kind === "relaxed" && refusal !== undefined ? 127 : 255);
+
+interface Shape {
+  readonly h: number;
+  readonly w: number;
+  readonly c: number;
+  readonly o: number;
+  readonly kh: number;
+  readonly kw: number;
+  readonly stride: readonly [number, number];
+  readonly dilation: readonly [number, number];
+  readonly pads: readonly [number, number, number, number];
+  readonly groups: number;
+  readonly x: IntType;
+  readonly w8: boolean;
+  readonly requant: boolean;
+  /** Extra halo and padded channels around input and output. */
+  readonly loose: boolean;
+}
+
+/** Integers from a to b, inclusive. */
+interface Random {
+  readonly int: (a: number, b: number) => number;
+}
+const randomInts = (seed: number): Random => {
+  const next = randomFrom(seed);
+  return { int: (a, b) => a + next(b - a + 1) };
+};
+
+const pick = <T>(r: Random, list: readonly T[]): T => list[r.int(0, list.length - 1)]!;
+
+function randomShape(r: Random, depthwise: boolean): Shape {
+  const kh = pick(r, [1, 1, 3, 3, 2, 5]);
+  const kw = depthwise ? pick(r, [1, 3, 3, 4, 7]) : pick(r, [1, 1, 3, 2]);
+  const dilation = [pick(r, [1, 1, 1, 2]), pick(r, [1, 1, 1, 2])] as const;
+  const c = depthwise ? r.int(2, 21) : pick(r, [1, 2, 3, 4, 7, 8, 13, 16, 20]);
+  const groups = depthwise ? c : c % 2 === 0 && r.int(0, 4) === 0 ? 2 : 1;
+  const o = depthwise ? c : groups * r.int(1, 19);
+  const pads = Array.from({ length: 4 }, () => r.int(0, 2)) as unknown as Shape["pads"];
+  const h = (kh - 1) * dilation[0] + r.int(1, 5);
+  const w = (kw - 1) * dilation[1] + r.int(1, 9);
+  const x = depthwise ? U8 : pick(r, [U8, U8, int(false, 4), int(true, 16)]);
+  return {
+    h,
+    w,
+    c,
+    o,
+    kh,
+    kw,
+    stride: [pick(r, [1, 1, 2]), pick(r, [1, 1, 2])],
+    dilation,
+    pads,
+    groups,
+    x,
+    w8: r.int(0, 2) > 0,
+    requant: r.int(0, 4) > 0,
+    loose: r.int(0, 1) === 1,
+  };
+}
+
+const denseConst = (data: Int32Array, shape: readonly number[], elem: IntType): Dense => ({
+  kind: "dense",
+  elem,
+  shape,
+  data,
+});
+
+function buildFunc(r: Random, s: Shape): { func: Func; x: Value } {
+  const b = createBuilder("conv");
+  const x = b.param(tensor([1, s.h, s.w, s.c], s.x), { name: "x", dtype: "int32" });
+  const shape = [s.o, s.kh, s.kw, s.c / s.groups];
+  const limit = s.w8 ? 127 : 255;
+  const data = Int32Array.from({ length: sizeOf(shape) }, () =>
+    r.int(0, 9) === 0 ? r.int(-limit, limit) : r.int(-s.w8 ? -128 : -100, 127),
+  );
+  const welem = int(true, 9);
+  const w = b.add1("const", [], { value: denseConst(data, shape, welem) }, { types: [tensor(shape, welem)] });
+  const attrs: Attrs = {
+    strides: s.stride,
+    pads: s.pads,
+    dilations: s.dilation,
+    groups: s.groups,
+    pad_value: s.x.signed ? -3 : s.x.bits === 4 ? 7 : 100,
+  };
+  const acc = b.add1("qc.conv", [x, w], attrs);
+  if (!s.requant) {
+    b.result(acc, { name: "y", dtype: "int32" });
+    return { func: b.build(), x };
+  }
+  const range = 2 ** s.x.bits * 128 * sizeOf(shape.slice(1));
+  const scales = Array.from({ length: s.o }, () =>
+    fromNumber(Math.fround((r.int(1, 1000) / 1000) * (r.int(0, 7) === 0 ? -1 : 1) * (4096 / range))),
+  );
+  const offset = Array.from({ length: s.o }, () => fromNumber(Math.fround(r.int(-1000, 1000) / 10)));
+  const y = b.add1(
+    "qc.requant",
+    [acc],
+    { axis: 3, scales: [scales], offset, zero_point: rational(3n), lo: 0, hi: 255 },
+    { types: [tensor(acc.type.shape, U8)] },
+  );
+  b.result(y, { name: "y", dtype: "uint8" });
+  return { func: b.build(), x };
+}
+
+/** The bytes of a layout's buffer that hold the tensor and its halo; padding channels keep `garbage`. */
+function fill(l: Layout, bytes: number, d: Dense | undefined, garbage: number): Uint8Array {
+  const out = new Uint8Array(bytes).fill(garbage);
+  const view = new DataView(out.buffer);
+  const e = CONTAINER_BYTES[l.container];
+  const put = (at: number, v: number): void => {
+    if (e === 1) view.setUint8(at, v & 255);
+    else if (e === 2) view.setInt16(at, v, true);
+    else view.setInt32(at, v, true);
+  };
+  const [, h, w, c] = l.shape as [number, number, number, number];
+  const { top = 0, left = 0, bottom = 0, right = 0, value = 0 } = l.halo ?? {};
+  for (let y = -top; y < h + bottom; y++)
+    for (let x = -left; x < w + right; x++)
+      for (let k = 0; k < c; k++) {
+        const inside = y >= 0 && y < h && x >= 0 && x < w;
+        put(
+          l.offset + y * l.strides[1]! + x * l.strides[2]! + k * e,
+          inside ? (d?.data[(y * w + x) * c + k] ?? 0) : value,
+        );
+      }
+  return out;
+}
+
+function read(l: Layout, bytes: Uint8Array): number[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const e = CONTAINER_BYTES[l.container];
+  const [, h, w, c] = l.shape as [number, number, number, number];
+  const out: number[] = [];
+  for (let y = 0; y < h; y++)
+    for (let x = 0; x < w; x++)
+      for (let k = 0; k < c; k++) {
+        const at = l.offset + y * l.strides[1]! + x * l.strides[2]! + k * e;
+        out.push(
+          l.container === "u8"
+            ? view.getUint8(at)
+            : l.container === "i8"
+              ? view.getInt8(at)
+              : e === 2
+                ? view.getInt16(at, true)
+                : view.getInt32(at, true),
+        );
+      }
+  return out;
+}
+
+async function check(seed: number, depthwise: boolean): Promise<void> {
+  const r = randomInts(seed);
+  const s = randomShape(r, depthwise);
+  const { func, x } = buildFunc(r, s);
+  const certified = runPipeline({ funcs: [func] }, [certify]);
+  if (!certified.ok) throw new Error(`seed ${seed}: ${certified.diagnostics[0]!.message}`);
+  const ready = certified.value.funcs[0]!;
+  const y = ready.results[0]!.value;
+  const data = Int32Array.from({ length: sizeOf(x.type.shape) }, () =>
+    s.x.signed ? r.int(-32768, 32767) : r.int(0, 2 ** s.x.bits - 1),
+  );
+  const extra = s.loose ? 1 : 0;
+  const [top, left, bottom, right] = s.pads;
+  const halo = {
+    top: top + extra,
+    left: left + extra,
+    bottom: bottom + extra,
+    right: right + extra,
+    value: func.ops.find((o) => o.name === "qc.conv")!.attrs.pad_value as number,
+  };
+  const xin = imageLayout("x", x, halo, s.loose ? paddedChannels(s.c) : s.c);
+  const i32 = containerOf(y.type) === "i32";
+  const yout = imageLayout(
+    "y",
+    y,
+    s.loose && !i32 ? { top: 1, left: 2, bottom: 1, right: 0, value: 9 } : undefined,
+    s.loose && !i32 ? paddedChannels(s.o) : s.o,
+  );
+  for (const kind of ENGINES) {
+    const input = denseConst(
+      s.x.bits === 8 ? data.map((v) => Math.min(v, limitOf(kind))) : data,
+      x.type.shape,
+      s.x,
+    );
+    const [want] = interpretFunc({ funcs: [ready] }, ready, [input]);
+    const target = kind === "baseline" ? wasmSimd : wasmRelaxed;
+    const stage = { func: ready, inputs: [xin.layout], outputs: [yout.layout], target, name: "k" };
+    const lowered: Lowered | undefined = depthwise ? lowerDepthwise(stage) : lowerContraction(stage);
+    if (lowered === undefined) throw new Error(`seed ${seed}: not lowered`);
+    const buffers: Buffer[] = [
+      { name: "x", role: "input", bytes: xin.bytes, align: 16 },
+      { name: "y", role: "output", bytes: yout.bytes, align: 16 },
+      ...lowered.buffers,
+    ];
+    const program: Program = { buffers, kernels: [lowered.kernel] };
+    const run = await engine(program, kind);
+    const memory = run(
+      new Map([
+        ["x", fill(xin.layout, xin.bytes, input, 0xa5)],
+        ["y", new Uint8Array(yout.bytes).fill(0xa5)],
+      ]),
+    );
+    const got = read(yout.layout, memory.get("y")!);
+    const bad = got.findIndex((v, i) => v !== want!.data[i]);
+    expect(
+      bad < 0
+        ? "equal"
+        : `${kind} seed ${seed} ${JSON.stringify(s)} element ${bad}: ${got[bad]} for ${want!.data[bad]}`,
+    ).toBe("equal");
+    // The halo is the producer's to fill.
+    if (yout.layout.halo) {
+      const whole = fill(yout.layout, yout.bytes, want, 0xa5);
+      const mask = fill(
+        { ...yout.layout },
+        yout.bytes,
+        { ...want!, data: new Int32Array(want!.data.length).fill(77) },
+        0x11,
+      );
+      const wrong = whole.findIndex((v, i) => mask[i] !== 0x11 && v !== memory.get("y")![i]);
+      expect(wrong).toBe(-1);
+    }
+  }
+}
+
+describe("contraction", () => {
+  it("equals the interpreter on 120 random convolutions in all engines", async () => {
+    for (let seed = 1; seed <= 120; seed++) await check(seed, false);
+  });
+});
+
+describe("depthwise", () => {
+  it("equals the interpreter on 120 random depthwise convolutions in all engines", async () => {
+    for (let seed = 1; seed <= 120; seed++) await check(1000 + seed, true);
+  });
+});
