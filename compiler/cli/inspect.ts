@@ -44,6 +44,7 @@ function layerTable(layers: readonly LayerReport[], rescales: readonly RescaleCe
   ];
   const rows = layers.map((l) => {
     const r = byTensor.get(l.tensor);
+    byTensor.delete(l.tensor);
     const macs =
       l.macs.executed < l.macs.nominal
         ? `${countText(l.macs.executed)} of ${countText(l.macs.nominal)}`
