@@ -6,7 +6,9 @@
 import { createBuilder } from "../ir/builder.ts";
 import { ok } from "../ir/diagnostics.ts";
 import { type Func, type Module, type Op, type Port, uses, type Value } from "../ir/module.ts";
+import { attr } from "../ir/op.ts";
 import { definePass } from "../ir/pass.ts";
+import { sameShape } from "../ir/types.ts";
 
 /** Ops whose result may be finished in registers. */
 const roots = new Set([
@@ -20,26 +22,38 @@ const roots = new Set([
 ]);
 /** Ops that finish a result in registers, in this order at most once each. */
 const finishers = ["qc.rescale", "qc.clamp", "qc.table"];
+/** Dense contractions also take a residual: a second rescale that joins their quantized result with another tensor of its shape. */
+const takesResidual = (op: Op): boolean =>
+  op.name === "qc.matmul" || (op.name === "qc.conv" && attr<number>(op, "groups") === 1);
 
 interface Group {
   readonly ops: Op[];
 }
 
-/** The chain of single-use ops that follow `root` and can be fused with it. */
-function chain(root: Op, users: ReadonlyMap<Value, Op[]>, results: ReadonlySet<Value>): Op[] {
+/** The chain of single-use ops that follow `root` and can be fused with it. `taken`: ops that belong to a kernel already. */
+function chain(
+  root: Op,
+  users: ReadonlyMap<Value, Op[]>,
+  results: ReadonlySet<Value>,
+  taken: ReadonlySet<Op>,
+): Op[] {
   const ops = [root];
   if (!roots.has(root.name)) return ops;
-  let stage = root.name === "qc.rescale" ? 1 : root.name === "qc.max_pool" ? 1 : 0;
+  let stage = root.name === "qc.rescale" || root.name === "qc.max_pool" ? 1 : 0;
+  let joined = !takesResidual(root);
   for (;;) {
     const value = ops.at(-1)!.results[0]!;
     const next = users.get(value);
-    if (results.has(value) || next?.length !== 1) return ops;
-    const op = next[0]!;
-    const at = finishers.indexOf(op.name);
-    const sameShape = op.results[0]!.type.shape.join() === value.type.shape.join();
-    if (at < stage || !sameShape || op.operands.length !== 1) return ops;
+    const op = next?.[0];
+    if (results.has(value) || next?.length !== 1 || op === undefined || taken.has(op)) return ops;
+    if (op.operands.some((v) => !sameShape(v.type.shape, value.type.shape))) return ops;
+    if (!sameShape(op.results[0]!.type.shape, value.type.shape)) return ops;
+    const residual = op.name === "qc.rescale" && op.operands.length === 2;
+    if (residual ? joined || stage === 0 : op.operands.length !== 1 || finishers.indexOf(op.name) < stage)
+      return ops;
     ops.push(op);
-    stage = at + 1;
+    joined ||= residual;
+    stage = finishers.indexOf(op.name) + 1;
   }
 }
 
@@ -52,7 +66,7 @@ function fuseFunc(main: Func): Module {
   const groups = new Map<Op, Group>();
   for (const op of main.ops) {
     if (op.name === "const" || taken.has(op)) continue;
-    const ops = chain(op, users, results);
+    const ops = chain(op, users, results, taken);
     for (const o of ops) taken.add(o);
     // The group runs where its last op stood: every operand of the chain exists by then.
     groups.set(ops.at(-1)!, { ops });

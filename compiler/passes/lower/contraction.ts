@@ -8,11 +8,10 @@ import type { Dense, Op } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import type { Target, Tile } from "../../ir/target.ts";
 import { type Block, bytesOf, createKernel, type Mutable } from "./block.ts";
-import type { Epilogue } from "./epilogue.ts";
-import { epilogueOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import { type Finisher, finisherOf } from "./residual.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { splitWeights, type WeightTerm } from "./weights.ts";
 
@@ -85,7 +84,7 @@ function convGeometry(stage: Stage, root: Op, w: Dense): Geometry | undefined {
     ? (n: number, s: number, i: number) =>
         i % physical < ci ? at(n, s, Math.floor(i / physical), i % physical) : 0
     : (n: number, s: number, i: number) => at(n, Math.floor(s / kw), s % kw, i);
-  const flat = oneRun(x, y, sh, sw, oh, ow);
+  const flat = oneRun(x, y, sh, sw, oh, ow) && stage.inputs.slice(1).every((r) => oneRun(r, y, 1, 1, oh, ow));
   return {
     rows: flat ? 1 : oh,
     pixels: flat ? oh * ow : ow,
@@ -124,6 +123,7 @@ function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
     return true;
   };
   if (!regular(x, inPixel) || !regular(y, outPixel)) return undefined;
+  if (stage.inputs.slice(1).some((r) => !regular(r, r.strides.at(-2) ?? 0))) return undefined;
   return {
     rows: 1,
     pixels: m,
@@ -176,7 +176,10 @@ interface Emitter {
   readonly init: string | undefined;
   readonly panelBytes: number;
   readonly runs: readonly Run[];
-  readonly epilogue: Epilogue;
+  readonly finisher: Finisher;
+  /** Bytes between the residual's rows and pixels; 0 without one. */
+  readonly residualRow: number;
+  readonly residualPixel: number;
 }
 
 function emitContraction(stage: Stage, g: Geometry): Lowered {
@@ -189,10 +192,24 @@ function emitContraction(stage: Stage, g: Geometry): Lowered {
   const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, wide);
   const channels = g.n * (g.groups - 1) + blocks * PANEL;
   const weights = k.block.constant(packPanels(g, terms, blocks, groupSize, wide), "w");
-  const epilogue = epilogueOf(stage, k.block, Math.ceil(channels / 4) * 4);
-  const init = epilogue.hasInit ? k.block.constant(bytesOf(epilogue.init, "i32"), "init") : undefined;
+  const finisher = finisherOf(stage, k.block, Math.ceil(channels / 4) * 4);
+  const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
   const panelBytes = terms.reduce((sum, t) => sum + t.groups * GROUP_BYTES, 0);
-  const em: Emitter = { x, y, g, wide, weights, init, panelBytes, runs: uniformRuns(terms), epilogue };
+  const image = y.shape.length === 4;
+  const joined = finisher.residual;
+  const em: Emitter = {
+    x,
+    y,
+    g,
+    wide,
+    weights,
+    init,
+    panelBytes,
+    runs: uniformRuns(terms),
+    finisher,
+    residualRow: image ? (joined?.strides[1] ?? 0) : 0,
+    residualPixel: joined?.strides.at(-2) ?? 0,
+  };
   fillHalo(k.block, y);
   const tile = chooseTile(stage.target, g.pixels, g.n);
   k.block.loop(
@@ -233,6 +250,8 @@ function emitColumns(
   const pw = b.bind(add(scale(group, blocks * em.panelBytes), scale(first, em.panelBytes)), "pw");
   const xg = b.bind(scale(group, g.inGroup), "xg");
   const yc = b.bind(scale(channel, CONTAINER_BYTES[y.container]), "yc");
+  const joined = em.finisher.residual;
+  const rc = joined ? b.bind(scale(channel, CONTAINER_BYTES[joined.container]), "rc") : c32(0);
   b.loop(
     0,
     g.rows,
@@ -241,18 +260,15 @@ function emitColumns(
       const xr = inner.bind(add(xg, scale(row, g.inRow)), "xr");
       const yr = inner.bind(add(yc, scale(row, g.outRow)), "yr");
       const main = Math.floor(g.pixels / rows) * rows;
-      const tile = (to: Block, n: number, p: Expr): void =>
-        emitTile(
-          to,
-          em,
-          n,
-          panels,
-          to.bind(add(xr, scale(p, g.inPixel)), "xp"),
-          to.bind(add(yr, scale(p, g.outPixel)), "yp"),
-          pw,
-          channel,
-          count,
-        );
+      const rr = joined ? inner.bind(add(rc, scale(row, em.residualRow)), "rr") : c32(0);
+      const at = (to: Block, base: Expr, p: Expr, step: number, hint: string): Expr =>
+        to.bind(add(base, scale(p, step)), hint);
+      const tile = (to: Block, n: number, p: Expr): void => {
+        const xp = at(to, xr, p, g.inPixel, "xp");
+        const yp = at(to, yr, p, g.outPixel, "yp");
+        const rp = joined ? at(to, rr, p, em.residualPixel, "rp") : c32(0);
+        emitTile(to, em, n, panels, xp, yp, rp, pw, channel, count);
+      };
       inner.loop(0, main, rows, (p, to) => tile(to, rows, p), "p");
       if (main < g.pixels) tile(inner, g.pixels - main, c32(main));
     },
@@ -268,6 +284,7 @@ function emitTile(
   panels: number,
   xp: Expr,
   yp: Expr,
+  rp: Expr,
   pw: Expr,
   channel: Expr,
   count: number,
@@ -288,10 +305,12 @@ function emitTile(
     emitRun(b, em, run, acc, xp, pw, at);
     at += run.count * run.groups * GROUP_BYTES;
   }
-  const packed = em.epilogue.emit(
+  const places = acc.map((_, i) => ({ addr: rp, offset: i * em.residualPixel }));
+  const packed = em.finisher.emit(
     b,
-    acc.map((row) => [row.map((v) => v.ref)]),
+    acc.map((row) => row.map((v) => v.ref)),
     channel,
+    places,
   );
   const columns = vectors * 4;
   const stored = count < columns && roomBehind(y, count, columns) ? columns : Math.min(count, columns);
