@@ -1,6 +1,7 @@
 /** Reads `.qk` text: the printer's output, plus `//` comments and free layout. */
 import { createToken, EmbeddedActionsParser, type IToken, Lexer, type TokenType } from "chevrotain";
 import { fail, ok, type Result } from "../diagnostics.ts";
+import { kernelSyntax } from "../messages-kernel.ts";
 import {
   type Buffer,
   type Expr,
@@ -14,7 +15,6 @@ import {
   type StoreOp,
   signatures,
 } from "./ir.ts";
-import { kernelSyntax } from "./messages.ts";
 import { loadTypes, storeTypes } from "./verifier.ts";
 
 const Skip = createToken({

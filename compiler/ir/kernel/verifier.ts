@@ -1,5 +1,6 @@
 /** Checks that a program means something: types, scopes, names, buffers, immediates. Addresses are checked when run. */
 import { type Diagnostic, quote } from "../diagnostics.ts";
+import { buffersInvalid, kernelInvalid } from "../messages-kernel.ts";
 import {
   type Buffer,
   type Expr,
@@ -12,7 +13,6 @@ import {
   type StoreOp,
   signatures,
 } from "./ir.ts";
-import { buffersInvalid, kernelInvalid } from "./messages.ts";
 
 const scalars: readonly KType[] = ["i32", "i64"];
 const vectors: readonly KType[] = ["i8x16", "i16x8", "i32x4", "i64x2"];

@@ -1,7 +1,7 @@
 /** Messages of the kernel IR, QC405x. */
-import type { Diagnostic } from "../diagnostics.ts";
-import { quote } from "../diagnostics.ts";
-import { diagnostic } from "../messages.ts";
+import type { Diagnostic } from "./diagnostics.ts";
+import { quote } from "./diagnostics.ts";
+import { diagnostic } from "./messages.ts";
 
 export const kernelInvalid = (kernel: string, text: string): Diagnostic =>
   diagnostic("error", "QC4050", text, { notes: [{ label: "kernel", text: quote(kernel) }] });
