@@ -1,0 +1,105 @@
+/**
+ * Declares every value with the narrowest integer type that holds what it can reach. Values that must share a type because
+ * elements move between them unchanged are narrowed together. Signedness stays: kernels depend on it.
+ */
+
+import { makeOp } from "../ir/builder.ts";
+import { ok } from "../ir/diagnostics.ts";
+import type { Func, Op, Value } from "../ir/module.ts";
+import { hasTrait } from "../ir/ops/index.ts";
+import { definePass } from "../ir/pass.ts";
+import { analyzeRanges, type Ranges, whole } from "../ir/ranges.ts";
+import { mapFuncs, rebuild } from "../ir/rewriter.ts";
+import { type IntType, int, intMax, intMin, sameElem, sameType } from "../ir/types.ts";
+
+/** Ops whose author chooses the result's type. */
+const chosen = new Set([
+  "qc.conv",
+  "qc.matmul",
+  "qc.mul",
+  "qc.sum_pool",
+  "qc.reduce_sum",
+  "qc.requant",
+  "qc.clamp",
+  "qc.add_const",
+]);
+
+/** Ops whose result has its operands' type. */
+const passesOn = (op: Op): boolean =>
+  hasTrait(op, "movement") || op.name === "qc.max_pool" || op.name === "qc.insert_channels";
+
+interface Group {
+  lo: number;
+  hi: number;
+  fixed: boolean;
+}
+
+/** The narrowest type of the same sign. */
+function narrowest(signed: boolean, lo: number, hi: number): IntType {
+  let bits = 1;
+  while (intMin(int(signed, bits)) > lo || intMax(int(signed, bits)) < hi) bits++;
+  return int(signed, bits);
+}
+
+/** Types for the values that can be narrower. */
+function narrowed(func: Func, ranges: Ranges): Map<Value, IntType> {
+  const leader = new Map<Value, Value>();
+  const find = (v: Value): Value => {
+    let at = v;
+    while (leader.has(at)) at = leader.get(at)!;
+    return at;
+  };
+  for (const op of func.ops)
+    if (passesOn(op))
+      for (const v of op.operands) {
+        const [a, b] = [find(v), find(op.results[0]!)];
+        if (a !== b) leader.set(a, b);
+      }
+  const groups = new Map<Value, Group>();
+  const note = (v: Value, fixed: boolean): void => {
+    const { min, max } = whole(ranges.of(v));
+    const at = find(v);
+    const g = groups.get(at) ?? { lo: min, hi: max, fixed: false };
+    groups.set(at, { lo: Math.min(g.lo, min), hi: Math.max(g.hi, max), fixed: g.fixed || fixed });
+  };
+  for (const p of func.params) note(p.value, true);
+  for (const op of func.ops) for (const v of op.results) note(v, !chosen.has(op.name) && !passesOn(op));
+  for (const r of func.results) note(r.value, true);
+  const types = new Map<Value, IntType>();
+  for (const op of func.ops)
+    for (const v of op.results) {
+      const g = groups.get(find(v))!;
+      const { elem } = v.type;
+      if (g.fixed || elem.kind !== "int" || g.lo > g.hi) continue;
+      const type = narrowest(elem.signed, g.lo, g.hi);
+      if (type.bits < elem.bits) types.set(v, type);
+    }
+  return types;
+}
+
+function narrow(func: Func): Func {
+  const types = narrowed(func, analyzeRanges(func));
+  if (types.size === 0) return func;
+  return rebuild(func, (op, operands, b) => {
+    const [y] = op.results;
+    const elem = y && types.get(y);
+    const moved = operands.some((v, i) => !sameType(v.type, op.operands[i]!.type));
+    if (y === undefined || (elem === undefined && !moved)) return undefined;
+    const made = makeOp(op.name, operands, op.attrs, {
+      loc: op.loc,
+      names: op.results.map((r) => r.name),
+      types: op.results.map((r) => (elem === undefined ? r.type : { ...r.type, elem })),
+    });
+    if (elem !== undefined && !sameElem(made.results[0]!.type.elem, elem))
+      throw new Error(`${op.name} cannot have the type its operands have`);
+    b.append(made);
+    return made.results;
+  });
+}
+
+export const narrowTypes = definePass({
+  name: "narrow-types",
+  summary: "Declare every value with the narrowest type of its sign that holds its proved range.",
+  requires: ["no-float"],
+  run: (module) => ok(mapFuncs(module, narrow)),
+});
