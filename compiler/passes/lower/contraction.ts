@@ -313,14 +313,8 @@ function emitTile(
     places,
   );
   const columns = vectors * 4;
-  const stored = count < columns && roomBehind(y, count, columns) ? columns : Math.min(count, columns);
+  const stored = columns - count <= (y.spare ?? 0) ? columns : count;
   storeChannels(b, y, packed, { rows, columns, count: stored, address: yp, rowStep: g.outPixel });
-}
-
-/** Whether padding channels behind the last one take a whole tile. */
-function roomBehind(y: Layout, count: number, columns: number): boolean {
-  const pixel = y.strides[y.shape.length - 2];
-  return pixel !== undefined && pixel / CONTAINER_BYTES[y.container] >= y.shape.at(-1)! - count + columns;
 }
 
 /** The K loop of one run; its weights start `at` bytes into each panel. */

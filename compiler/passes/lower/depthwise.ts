@@ -101,7 +101,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     storeChannels(b, y, packed, {
       rows: pixels,
       columns: CHANNELS,
-      count,
+      count: CHANNELS - count <= (y.spare ?? 0) ? CHANNELS : count,
       address: po,
       rowStep: y.strides[2]!,
     });

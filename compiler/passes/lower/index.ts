@@ -3,6 +3,7 @@ import { type Diagnostic, fail, ok, type Result } from "../../ir/diagnostics.ts"
 import type { Buffer, Kernel, Program } from "../../ir/kernel/ir.ts";
 import { noKernel } from "../../ir/messages-quant.ts";
 import { type Func, type Module, type Op, type Port, uses, type Value } from "../../ir/module.ts";
+import { attr } from "../../ir/op.ts";
 import type { Target } from "../../ir/target.ts";
 import { sizeOf } from "../../ir/types.ts";
 import { lowerContraction } from "./contraction.ts";
@@ -11,6 +12,7 @@ import { lowerDepthwise } from "./depthwise.ts";
 import { lowerElementwise } from "./elementwise.ts";
 import { CONTAINER_BYTES, containerOf, denseLayout, type Halo, isDense, type Layout } from "./layout.ts";
 import {
+  type Callee,
   calleeOf,
   haloNeed,
   imageLayout,
@@ -187,24 +189,118 @@ function operandLayout(s: State, v: Value, need: Halo | undefined): Layout {
   return copy.layout;
 }
 
-/** Where the result of `root` goes: with the halo its readers share, and room for whole vectors of channels. */
-function resultLayout(s: State, v: Value, root: Op): Layout {
+/** A place for the result of `root`: with the halo its readers share, and room for whole vectors of channels. */
+function newLayout(s: State, v: Value, root: Op): { layout: Layout; bytes: number; role: Buffer["role"] } {
   const readers = (s.readers.get(v) ?? []).map((r) => calleeOf(s.module, r).root);
-  if (s.results.has(v) || v.type.shape.length !== 4 || containerOf(v.type) === "i32")
-    return ownBuffer(s, v, s.results.has(v) ? "output" : "temp", "t");
+  const isResult = s.results.has(v);
+  const name = uniqueName(s, `t_${v.name}`);
+  if (isResult || v.type.shape.length !== 4 || containerOf(v.type) === "i32") {
+    const layout = denseLayout(name, v.type);
+    return {
+      layout,
+      bytes: sizeOf(v.type.shape) * CONTAINER_BYTES[layout.container],
+      role: isResult ? "output" : "temp",
+    };
+  }
   const halo = sharedHalo(readers.map(haloNeed));
   const convolutions = root.name === "qc.conv" && readers.every((r) => r.name === "qc.conv");
   const channels = v.type.shape[3]!;
-  const name = uniqueName(s, `t_${v.name}`);
-  const { layout, bytes } = imageLayout(name, v, halo, convolutions ? paddedChannels(channels) : channels);
-  addBuffer(s, name, bytes, "temp");
+  return { ...imageLayout(name, v, halo, convolutions ? paddedChannels(channels) : channels), role: "temp" };
+}
+
+/** The result's layout: inside the tensor it will be concatenated into, in place of a dying residual, or in a buffer of its own. */
+function resultLayout(s: State, call: Op, callee: Callee, inputs: readonly Layout[]): Layout {
+  const v = call.results[0]!;
+  const part = concatenated(s, v);
+  if (part !== undefined) return part;
+  const { layout, bytes, role } = newLayout(s, v, callee.root);
+  const place = dyingResidual(s, call, callee, inputs, layout);
+  if (place !== undefined) return place;
+  addBuffer(s, layout.buffer, bytes, role);
   return layout;
 }
 
+/** The result may overwrite a residual that nobody reads again and that is laid out alike: each tile reads it before it writes. */
+function dyingResidual(
+  s: State,
+  call: Op,
+  { func, root }: Callee,
+  inputs: readonly Layout[],
+  wanted: Layout,
+): Layout | undefined {
+  if (root.name !== "qc.conv" && root.name !== "qc.matmul") return undefined;
+  const join = func.ops.find((o) => o.name === "qc.rescale" && o.operands.length === 2);
+  if (join === undefined) return undefined;
+  const at = func.params.findIndex((p) => join.operands.includes(p.value) && p.value !== root.operands[0]);
+  const old = call.operands[at];
+  const layout = inputs[at];
+  if (
+    old === undefined ||
+    layout === undefined ||
+    s.results.has(old) ||
+    s.main.params.some((p) => p.value === old)
+  )
+    return undefined;
+  const shared = [...s.layouts].some(([v, l]) => v !== old && l.buffer === layout.buffer);
+  const last = s.readers.get(old)?.at(-1) === call;
+  const alike = JSON.stringify({ ...layout, buffer: "" }) === JSON.stringify({ ...wanted, buffer: "" });
+  return last && !shared && alike ? layout : undefined;
+}
+
+/** The part of a concatenation's result that `v` fills, when `v` is only ever read through it or without a halo. */
+function concatenated(s: State, v: Value): Layout | undefined {
+  for (const reader of s.readers.get(v) ?? []) {
+    const callee = calleeOf(s.module, reader);
+    if (!joinsChannels(s, reader, callee)) continue;
+    const whole = reader.results[0]!;
+    let layout = s.layouts.get(whole);
+    if (layout === undefined) {
+      const made = newLayout(s, whole, callee.root);
+      addBuffer(s, made.layout.buffer, made.bytes, made.role);
+      s.layouts.set(whole, made.layout);
+      layout = made.layout;
+    }
+    const before = reader.operands
+      .slice(0, reader.operands.indexOf(v))
+      .reduce((n, o) => n + o.type.shape.at(-1)!, 0);
+    return {
+      ...layout,
+      shape: v.type.shape,
+      offset: layout.offset + before * CONTAINER_BYTES[layout.container],
+    };
+  }
+  return undefined;
+}
+
+/** Whether `call` concatenates along the last axis tensors that can all be made in place. */
+function joinsChannels(s: State, call: Op, { func, root }: Callee): boolean {
+  const whole = call.results[0]!;
+  if (root.name !== "layout.concat" || root.results[0] !== func.results[0]!.value) return false;
+  if (attr<number>(root, "axis") !== whole.type.shape.length - 1 || whole.type.shape.length !== 4)
+    return false;
+  if (root.operands.length !== call.operands.length || new Set(call.operands).size !== call.operands.length)
+    return false;
+  const container = containerOf(whole.type);
+  return call.operands.every((v) => {
+    const maker = s.main.ops.find((o) => o.results[0] === v);
+    if (maker === undefined || s.results.has(v) || containerOf(v.type) !== container || container === "i32")
+      return false;
+    // Made by a kernel of its own, not a view of another tensor; read elsewhere only where no halo is needed.
+    if (calleeOf(s.module, maker).root.name.startsWith("layout.")) return false;
+    const others = s.readers
+      .get(v)!
+      .filter((r) => r !== call)
+      .map((r) => calleeOf(s.module, r).root);
+    return others.every((r) => haloNeed(r) === undefined && r.name !== "layout.concat");
+  });
+}
+
 function lowerCall(s: State, call: Op): Diagnostic | undefined {
-  const { func, root } = calleeOf(s.module, call);
+  const callee = calleeOf(s.module, call);
+  const { func, root } = callee;
   const result = call.results[0]!;
   const steps = func.ops.filter((o) => o.name !== "const");
+  if (root.name === "layout.concat" && s.layouts.has(result)) return undefined;
   if (steps.length === 1 && root.name === "layout.reshape") {
     const view = reshapeView(s.layouts.get(call.operands[0]!)!, result);
     if (view !== undefined) {
@@ -214,7 +310,7 @@ function lowerCall(s: State, call: Op): Diagnostic | undefined {
   }
   const need = haloNeed(root);
   const inputs = call.operands.map((v, i) => operandLayout(s, v, i === 0 ? need : undefined));
-  const output = resultLayout(s, result, root);
+  const output = resultLayout(s, call, callee, inputs);
   s.layouts.set(result, output);
   const stage: Stage = { func, inputs, outputs: [output], target: s.target, name: uniqueName(s, func.name) };
   for (const family of families) {

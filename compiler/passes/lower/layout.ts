@@ -29,6 +29,8 @@ export interface Layout {
   readonly strides: readonly number[];
   readonly offset: number;
   readonly halo?: Halo;
+  /** Padding channels behind the last one of every pixel, of unspecified value, that the producer may overwrite. */
+  readonly spare?: number;
 }
 
 /** Smallest container: activations of up to 8 bits are u8 (signed ones only at the graph's edge), up to 16 bits i16, else i32. */

@@ -79,6 +79,7 @@ export function imageLayout(
     strides: [image, row, pixel, e],
     offset: top * row + left * pixel,
     ...(halo ? { halo } : {}),
+    ...(channelStride > v.type.shape[3]! ? { spare: channelStride - v.type.shape[3]! } : {}),
   };
   return { layout, bytes: n * image };
 }
