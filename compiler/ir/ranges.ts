@@ -169,12 +169,12 @@ const rules: { readonly [name: string]: RangeRule } = {
   },
   "qc.requant": (op, operands) => {
     const axis = attr<number>(op, "axis");
-    const perChannel = axis === lastAxis(op);
-    const rs = operands.map((r, i) => (perChannel && sameLast(op, op.operands[i]!) ? r : collapse(r)));
     const lists = [
       ...attr<readonly (readonly Rational[])[]>(op, "scales"),
       attr<readonly Rational[]>(op, "offset"),
     ];
+    const perChannel = axis === lastAxis(op) || lists.every((l) => l.length === 1);
+    const rs = operands.map((r, i) => (perChannel && sameLast(op, op.operands[i]!) ? r : collapse(r)));
     const varies = lists.some((l) => l.length > 1) || rs.some((r) => r.min.length > 1);
     const n = !varies ? 1 : perChannel ? channels(op) : op.results[0]!.type.shape[axis]!;
     const r = build(n, (c) => {
