@@ -61,6 +61,8 @@ export interface LoweredProgram {
   readonly inputs: readonly LoweredPort[];
   readonly outputs: readonly LoweredPort[];
   readonly steps: readonly Step[];
+  /** Where each value of the entry function lies once its kernel has run. */
+  readonly layouts: ReadonlyMap<Value, Layout>;
 }
 
 /** Mutable state of one lowering. */
@@ -134,6 +136,7 @@ export function lowerModule(module: Module, target: Target): Result<LoweredProgr
     inputs,
     outputs,
     steps: s.steps,
+    layouts: s.layouts,
   });
 }
 
