@@ -1,0 +1,155 @@
+/**
+ * One compiled model against the exact oracle: which tensors to compare, and the comparison, by `===`. Softmax is the
+ * one exception: an integer algorithm with a stated bound, whose integers the oracle takes over for what follows.
+ */
+
+import { runReference } from "../../compiler/cli/reference.ts";
+import type { OnnxModel, OnnxNode } from "../../compiler/frontend/onnx/model.ts";
+import type { Module } from "../../compiler/ir/module.ts";
+import { attr } from "../../compiler/ir/op.ts";
+import type { TensorData } from "../../runtime/elements.ts";
+import { type Evaluation, evaluateOnnx, isQuantize, type NumericArray } from "../oracle/evaluate.ts";
+
+export type Tensors = ReadonlyMap<string, TensorData>;
+
+const MOVEMENT = new Set(["Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"]);
+
+const producer = (model: OnnxModel, tensor: string): OnnxNode | undefined =>
+  model.graph.nodes.find((node) => node.outputs.includes(tensor));
+
+/** Tensors of quantizers that read a Softmax, data movement aside. */
+export function softmaxQuantizers(model: OnnxModel): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const node of model.graph.nodes) {
+    if (!isQuantize(node)) continue;
+    let from = producer(model, node.inputs[0]!);
+    while (from !== undefined && MOVEMENT.has(from.op)) from = producer(model, from.inputs[0]!);
+    if (from?.op === "Softmax") found.add(node.outputs[0]!);
+  }
+  return found;
+}
+
+/** Greatest stated error of the softmaxes of a module, in steps of their outputs before rounding. */
+export const softmaxError = (module: Module): number =>
+  Math.max(
+    0,
+    ...module.funcs.flatMap((f) =>
+      f.ops.flatMap((op) => (op.name === "qc.softmax" ? [attr<number>(op, "error")] : [])),
+    ),
+  );
+
+/** The integers of every result of a module by name: of the outputs and, of a debug build, of every quantizer. */
+export const integersOf = (module: Module, inputs: Tensors): ReadonlyMap<string, Int32Array> =>
+  new Map(runReference(module, inputs, { raw: true }).map((r) => [r.port.name, r.data as Int32Array]));
+
+/**
+ * What a node computes, in terms of constants, inputs and other nodes: equal texts, equal tensors. Quantizers of one
+ * text are one tensor in the compiled graph.
+ */
+function meanings(model: OnnxModel): (tensor: string) => string {
+  const known = new Map<string, string>();
+  const numbers = new Map<string, number>();
+  const number = (text: string): number => {
+    const n = numbers.get(text) ?? numbers.size;
+    numbers.set(text, n);
+    return n;
+  };
+  const initializer = (name: string): string | undefined => {
+    const t = model.graph.initializers.get(name);
+    return (
+      t &&
+      `${t.dataType}[${t.dims}]${t.size > 64 ? name : JSON.stringify(t, (_, v) => (typeof v === "bigint" ? String(v) : v))}`
+    );
+  };
+  const meaning = (tensor: string): string => {
+    const before = known.get(tensor);
+    if (before !== undefined) return before;
+    const node = producer(model, tensor);
+    const text =
+      initializer(tensor) ??
+      (node === undefined
+        ? `input ${tensor}`
+        : node.op === "Identity"
+          ? meaning(node.inputs[0]!)
+          : `${number(
+              [
+                node.op,
+                node.outputs.indexOf(tensor),
+                JSON.stringify([...node.attributes], (_, v) => (typeof v === "bigint" ? String(v) : v)),
+                ...node.inputs.map(meaning),
+              ].join("|"),
+            )}`);
+    known.set(tensor, text);
+    return text;
+  };
+  return meaning;
+}
+
+export interface Plan {
+  /** For each quantizer of the file, the compiled graph's tensor that must equal it. */
+  readonly tensorOf: ReadonlyMap<string, string>;
+  readonly softmax: ReadonlySet<string>;
+  /** Stated bound of a softmax's integers, in steps. */
+  readonly softmaxBound: number;
+}
+
+/** Throws where a quantizer of the file has no tensor in the compiled graph and no twin that has one. */
+export function planOf(model: OnnxModel, module: Module, quantizers: readonly string[]): Plan {
+  const kept = new Set(module.funcs[0]!.results.map((r) => r.name));
+  const meaning = meanings(model);
+  const twins = new Map(quantizers.filter((q) => kept.has(q)).map((q) => [meaning(q), q]));
+  const tensorOf = new Map<string, string>();
+  for (const q of quantizers) {
+    const tensor = kept.has(q) ? q : twins.get(meaning(q));
+    if (tensor === undefined) throw new Error(`the compiled graph lost the quantizer of "${q}"`);
+    tensorOf.set(q, tensor);
+  }
+  const error = softmaxError(module);
+  return { tensorOf, softmax: softmaxQuantizers(model), softmaxBound: Math.ceil(error - 0.5) + 1 };
+}
+
+export interface Findings {
+  readonly elements: number;
+  readonly softmaxElements: number;
+  /** Elements of softmaxes that are not the correctly rounded real value. */
+  readonly softmaxOff: number;
+  /** In words, the first of each tensor. Empty when all is equal. */
+  readonly differences: readonly string[];
+}
+
+/** Compares `integers`, by tensor of the compiled graph, with the oracle on the same inputs. */
+export function compareWithOracle(
+  model: OnnxModel,
+  plan: Plan,
+  inputs: Tensors,
+  integers: ReadonlyMap<string, Int32Array>,
+): { readonly findings: Findings; readonly evaluation: Evaluation } {
+  const overrides = new Map([...plan.softmax].map((q) => [q, integers.get(plan.tensorOf.get(q)!)!]));
+  const evaluation = evaluateOnnx(model, inputs as ReadonlyMap<string, NumericArray>, { overrides });
+  const differences: string[] = [];
+  let elements = 0;
+  let softmaxElements = 0;
+  let softmaxOff = 0;
+  for (const [name, { values, undecided }] of evaluation.quantizers) {
+    const tensor = plan.tensorOf.get(name);
+    const ours = tensor === undefined ? undefined : integers.get(tensor);
+    if (ours?.length !== values.length) {
+      differences.push(`${name}: ${ours?.length} elements instead of ${values.length}`);
+      continue;
+    }
+    const bound = plan.softmax.has(name) ? plan.softmaxBound : 0;
+    elements += values.length;
+    if (bound > 0) softmaxElements += values.length;
+    for (let i = 0; i < values.length; i++) {
+      if (ours[i] === values[i]) continue;
+      const [least, greatest] = undecided?.get(i) ?? [values[i]!, values[i]!];
+      if (ours[i]! >= least - bound && ours[i]! <= greatest + bound && bound > 0) {
+        softmaxOff++;
+        continue;
+      }
+      differences.push(`${name}[${i}]: ${ours[i]}, exactly ${values[i]}`);
+      break;
+    }
+  }
+  return { findings: { elements, softmaxElements, softmaxOff, differences }, evaluation };
+}
