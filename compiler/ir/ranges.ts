@@ -297,13 +297,17 @@ const movement: RangeRule = (op, operands) => {
       return attr<number>(op, "axis") === last && x.min.length > 1
         ? build(to[last]!, (i) => rangeAt(x, attr<readonly number[]>(op, "indices")[i]!))
         : x;
-    case "layout.slice":
-    case "layout.expand":
+    case "layout.slice": {
+      const i = attr<readonly number[]>(op, "axes").indexOf(last);
+      if (i < 0 || x.min.length === 1) return x;
+      const start = attr<readonly number[]>(op, "starts")[i]!;
+      const step = attr<readonly number[]>(op, "steps")[i]!;
+      return build(to[last]!, (c) => rangeAt(x, start + c * step));
+    }
     case "layout.tile":
-      return from[last] === to.at(-1) &&
-        !(op.name === "layout.slice" && attr<readonly number[]>(op, "axes").includes(last))
-        ? x
-        : collapse(x);
+      return x.min.length === 1 ? x : build(to[last]!, (c) => rangeAt(x, c % x.min.length));
+    case "layout.expand":
+      return from[last] === to.at(-1) ? x : collapse(x);
     default:
       return collapse(x);
   }

@@ -76,7 +76,8 @@ function rewriteLinear(
     { value: dense },
     { types: [{ shape: dense.shape, elem: dense.elem }], names: [w!.name] },
   );
-  let [lo, hi] = [0, 0];
+  // Accumulators stay signed.
+  let [lo, hi] = [-1, 0];
   for (const c of kept) {
     const { min, max } = rangeAt(d.ranges.of(y), c);
     if (d.absorbing(y) && !d.read(y, c)) continue;
