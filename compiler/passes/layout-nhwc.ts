@@ -7,7 +7,7 @@ import { attr } from "../ir/op.ts";
 import { opDef } from "../ir/ops/index.ts";
 import { definePass } from "../ir/pass.ts";
 import type { Rule, RuleContext } from "../ir/rewriter.ts";
-import { sameShape } from "../ir/types.ts";
+import { sameShape, sizeOf } from "../ir/types.ts";
 
 type Perm = readonly number[];
 
@@ -139,7 +139,14 @@ const sinkThroughElementwise: Rule = {
   },
 };
 
-/** f(reshape(x)) = reshape(f(x)) for elementwise f with one operand and one setting for all channels. */
+/** The axis of `from` that a reshape turns into axis `a` of `to`: as long, with as many elements before it. */
+function sourceAxis(from: readonly number[], to: readonly number[], a: number): number | undefined {
+  const before = sizeOf(to.slice(0, a));
+  const at = from.findIndex((d, i) => d === to[a] && sizeOf(from.slice(0, i)) === before);
+  return at < 0 ? undefined : at;
+}
+
+/** f(reshape(x)) = reshape(f(x)) for elementwise f with one operand, if the channel axis survives or all channels are alike. */
 const sinkReshape: Rule = {
   name: "sink-reshape",
   ops: ["qc.requant", "qc.table", "qc.clamp"],
@@ -150,13 +157,17 @@ const sinkReshape: Rule = {
       ...((op.attrs.scales ?? []) as readonly Attr[][]),
       (op.attrs.offset ?? []) as readonly Attr[],
     ];
-    if (lists.some((l) => l.length > 1)) return undefined;
     const x = reshape.operands[0]!;
     const result = op.results[0]!;
-    const attrs =
-      typeof op.attrs.axis === "number"
-        ? { ...op.attrs, axis: Math.max(0, x.type.shape.length - 1) }
-        : op.attrs;
+    let attrs = op.attrs;
+    if (typeof op.attrs.axis === "number") {
+      const uniform = lists.every((l) => l.length === 1);
+      const axis = uniform
+        ? Math.max(0, x.type.shape.length - 1)
+        : sourceAxis(x.type.shape, result.type.shape, op.attrs.axis);
+      if (axis === undefined) return undefined;
+      attrs = { ...op.attrs, axis };
+    }
     const y = ctx.b.add1(op.name, [x], attrs, {
       loc: op.loc,
       types: [{ ...result.type, shape: x.type.shape }],

@@ -231,7 +231,8 @@ function emitContraction(stage: Stage, g: Geometry): Lowered {
     },
     "g",
   );
-  return k.finish([x.buffer], [y.buffer]);
+  const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
+  return k.finish(reads, [y.buffer]);
 }
 
 /** All pixels of `panels` neighbouring panels from panel `first` of a group; `count` of their channels exist. */

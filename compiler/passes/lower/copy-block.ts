@@ -25,24 +25,27 @@ export function copyBlock(
   starts: readonly [Expr, Expr],
 ): void {
   if (axes.some((a) => a.size === 0)) return;
+  // Addresses must not become negative: where one decreases, it starts from the block's own offset.
+  if (axes.some((a) => a.steps[0]! < 0) && from.offset !== 0) {
+    const first = block.bind(add(starts[0], from.offset), "at");
+    copyBlock(block, { ...from, offset: 0 }, to, axes, [first, starts[1]]);
+    return;
+  }
   const size = CONTAINER_BYTES[to.container];
   if (CONTAINER_BYTES[from.container] !== size) {
     convertBlock(block, from, to, axes, starts);
     return;
   }
   const joined = collapse(axes);
-  const negative = joined.some((a) => a.steps[0]! < 0);
-  const fromOffset = negative ? 0 : from.offset;
-  const first = negative ? block.bind(add(starts[0], from.offset), "at") : starts[0];
   const last = joined.at(-1);
   if (!last || (last.steps[0] === size && last.steps[1] === size)) {
-    nest(block, joined.slice(0, -1), [first, starts[1]], (b, [source, target]) => {
+    nest(block, joined.slice(0, -1), starts, (b, [source, target]) => {
       b.push({
         k: "copy",
         to: to.buffer,
         toAddr: add(target!, to.offset),
         from: from.buffer,
-        fromAddr: add(source!, fromOffset),
+        fromAddr: add(source!, from.offset),
         bytes: (last?.size ?? 1) * size,
       });
     });
@@ -50,13 +53,13 @@ export function copyBlock(
   }
   const storeOp: StoreOp = size === 1 ? "store8" : size === 2 ? "store16" : "store";
   const [fromStep, toStep] = last.steps as [number, number];
-  nest(block, joined.slice(0, -1), [first, starts[1]], (b, [source, target]) => {
+  nest(block, joined.slice(0, -1), starts, (b, [source, target]) => {
     const elements = (inner: Block, i: Expr, count: number): void => {
       const s = inner.bind(add(source!, scale(i, fromStep)), "at");
       const t = inner.bind(add(target!, scale(i, toStep)), "at");
       for (let u = 0; u < count; u++)
         inner.push(
-          store(to.buffer, t, loadScalar(from, s, fromOffset + u * fromStep), {
+          store(to.buffer, t, loadScalar(from, s, from.offset + u * fromStep), {
             offset: to.offset + u * toStep,
             op: storeOp,
           }),

@@ -84,7 +84,8 @@ export function lowerElementwise(stage: Stage): Lowered | undefined {
     pad: 16,
     container: y.container,
     post: postOf(chain),
-    axis: axis === y.shape.length - 1 ? "lanes" : "row",
+    // Axes of size 1 behind the channels vanish, so that the channels run along the lanes.
+    axis: y.shape.slice(axis + 1).every((d) => d === 1) ? "lanes" : "row",
   });
   const inputs = root.operands.map((v): Strided => {
     const l = operandLayout(stage, k.block, v);
