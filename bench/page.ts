@@ -1,0 +1,36 @@
+/** The race inside a page: bundled by browser.ts, called from there. */
+
+import type { Layout } from "../runtime/format.ts";
+import { loadModel } from "../runtime/load.ts";
+import { relaxedRefusal } from "../runtime/relaxed.ts";
+import { type Ort, type RaceResult, race } from "./race.ts";
+import type { Sampling } from "./sampling.ts";
+
+/** `/case.json`: everything of a case but the files, which lie beside it. */
+export interface PageCase {
+  readonly layout: Layout;
+  readonly input: readonly number[];
+  /** Models at `/peer-<i>.onnx`. */
+  readonly peers: readonly { readonly label: string; readonly input: readonly number[] }[];
+  readonly sampling: Sampling;
+}
+
+async function bytesAt(path: string): Promise<Uint8Array> {
+  return new Uint8Array(await (await fetch(path)).arrayBuffer());
+}
+
+async function raceHere(): Promise<RaceResult> {
+  const specifier = "/ort.wasm.bundle.min.mjs";
+  const ort = (await import(specifier)) as Ort;
+  ort.env.wasm.wasmPaths = "/";
+  const c = (await (await fetch("/case.json")).json()) as PageCase;
+  const places = { wasm: () => "/model.wasm", relaxed: () => "/model.relaxed.wasm" };
+  return race(ort, {
+    load: (options) => loadModel(c.layout, places, options),
+    input: c.input,
+    peers: await Promise.all(c.peers.map(async (p, i) => ({ ...p, onnx: await bytesAt(`/peer-${i}.onnx`) }))),
+    sampling: c.sampling,
+  });
+}
+
+Object.assign(globalThis, { raceHere, relaxedRefusal });

@@ -1,0 +1,120 @@
+/** Results as Markdown. */
+import type { Machine } from "./machine.ts";
+import type { ModelResult, Results } from "./results.ts";
+import type { Spread } from "./sampling.ts";
+import { type Shipped, together } from "./sizes.ts";
+
+const significant = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toPrecision(3));
+const spread = ({ median, p10, p90 }: Spread): string =>
+  `${significant(median)} (${significant(p10)}–${significant(p90)})`;
+const times = (x: number): string => `${x.toFixed(2)}×`;
+const kb = (bytes: number): string => (bytes / 1000).toFixed(bytes < 10_000 ? 1 : 0);
+const size = (s: Shipped): string => `${kb(s.raw)} / ${kb(s.gzip)}`;
+
+/** Cells in columns; the first column is text, the others are figures. */
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const width = head.map((h, i) => Math.max(h.length, 3, ...rows.map((r) => r[i]!.length)));
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((c, i) => (i === 0 ? c.padEnd(width[i]!) : c.padStart(width[i]!))).join(" | ")} |`;
+  const rule = `|${width.map((w, i) => (i === 0 ? "-".repeat(w + 2) : `${"-".repeat(w + 1)}:`)).join("|")}|`;
+  return [line(head), rule, ...rows.map(line)].join("\n");
+}
+
+const peerName = (m: ModelResult): string => {
+  const { label, level } = m.peers[m.best]!;
+  return level === "all" ? label : `${label}, ${level}`;
+};
+
+const latency = (models: readonly ModelResult[]): string =>
+  table(
+    [
+      "model",
+      "M MAC",
+      "qc ms",
+      "backend",
+      "GMAC/s",
+      "baseline ms",
+      "onnxruntime-web ms",
+      "its model",
+      "ratio",
+    ],
+    models.map((m) => [
+      m.name,
+      (m.macs.nominal / 1e6).toFixed(2),
+      spread(m.chosen),
+      m.backend,
+      (m.macs.nominal / m.chosen.median / 1e6).toFixed(1),
+      significant(m.baseline.median),
+      spread(m.peers[m.best]!),
+      peerName(m),
+      times(m.ratio.median),
+    ]),
+  );
+
+const sizes = (models: readonly ModelResult[]): string =>
+  table(
+    ["model", "qc kB", "with relaxed kB", "onnxruntime-web kB", "ratio gzip", "arena kB", "memory kB"],
+    models.map((m) => {
+      const { js, wasm, relaxed } = m.sizes.qc;
+      const least = together([js, wasm]);
+      return [
+        m.name,
+        size(least),
+        size(together([least, relaxed])),
+        size(m.sizes.ort),
+        times(m.sizes.ort.gzip / least.gzip),
+        kb(m.arenaPeak),
+        kb(m.memoryBytes),
+      ];
+    }),
+  );
+
+const starts = (models: readonly ModelResult[]): string =>
+  table(
+    ["model", "qc ms", "onnxruntime-web ms", "ratio", "compile ms"],
+    models.flatMap((m) =>
+      m.start
+        ? [
+            [
+              m.name,
+              spread(m.start.qc),
+              spread(m.start.ort),
+              times(m.start.ort.median / m.start.qc.median),
+              m.compileMs.toFixed(0),
+            ],
+          ]
+        : [],
+    ),
+  );
+
+export function geomean(values: readonly number[]): number {
+  return Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
+}
+
+const machineLine = (m: Machine): string =>
+  `${m.cpu}, ${m.cores} cores (${m.extensions.join(", ")}), ${m.engine}, onnxruntime-web ${m.onnxruntime}, ` +
+  `qc ${m.commit}, ${m.date}, load at start ${m.load.toFixed(1)} per core. ` +
+  (m.relaxedRefusal === undefined
+    ? "Relaxed kernels may run."
+    : `Relaxed kernels do not run: ${m.relaxedRefusal}.`);
+
+export function markdown({ machine, command, models }: Results): string {
+  const ratios = models.map((m) => m.ratio.median);
+  return [
+    `${machineLine(machine)}\nCommand: \`${command}\`.`,
+    `**Latency**, median (10th–90th percentile) of one inference\n\n${latency(models)}`,
+    `Ratio: geometric mean ${times(geomean(ratios))}, least ${times(Math.min(...ratios))}.`,
+    `**Bytes** a page fetches, raw / gzip, and memory\n\n${sizes(models)}`,
+    ...(models.some((m) => m.start)
+      ? [`**From files to the first result**, and what \`qc compile\` took\n\n${starts(models)}`]
+      : []),
+  ].join("\n\n");
+}
+
+/** `text` with what is between the markers of `section` replaced. Throws if they are missing. */
+export function replaceSection(text: string, section: string, body: string): string {
+  const [open, close] = [`<!-- ${section} -->`, `<!-- /${section} -->`];
+  const [from, to] = [text.indexOf(open), text.indexOf(close)];
+  if (from < 0 || to < from) throw new Error(`no ${open} … ${close} in the text`);
+  return `${text.slice(0, from + open.length)}\n\n${body}\n\n${text.slice(to)}`;
+}
