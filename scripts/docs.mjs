@@ -1,9 +1,10 @@
-/** Writes the reference pages that are generated from tables: docs/ops.md. Run with Node 24: `npx node scripts/docs.mjs`. */
+/** Writes the generated reference pages: docs/ops.md, docs/diagnostics.md. Run with Node 24: `npx node scripts/docs.mjs`. */
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { OPS } from "../compiler/ir/ops/index.ts";
 import { printAttr } from "../compiler/ir/printer.ts";
 import { kindText } from "../compiler/ir/verifier.ts";
+import { diagnosticsPage } from "./diagnostics.mjs";
 
 const DIALECTS = {
   const: "Constants.",
@@ -58,7 +59,7 @@ export function opsPage() {
 }
 
 /** Generated pages by path below the project root. */
-export const pages = { "docs/ops.md": opsPage };
+export const pages = { "docs/ops.md": opsPage, "docs/diagnostics.md": diagnosticsPage };
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
   for (const [path, make] of Object.entries(pages)) {
