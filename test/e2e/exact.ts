@@ -5,8 +5,11 @@
 
 import { runReference } from "../../compiler/cli/reference.ts";
 import type { OnnxModel, OnnxNode } from "../../compiler/frontend/onnx/model.ts";
-import type { Module } from "../../compiler/ir/module.ts";
+import { dense } from "../../compiler/ir/dense.ts";
+import type { Dense, Module, Port } from "../../compiler/ir/module.ts";
 import { attr } from "../../compiler/ir/op.ts";
+import type { IntType } from "../../compiler/ir/types.ts";
+import { quantize } from "../../runtime/boundary.ts";
 import type { TensorData } from "../../runtime/elements.ts";
 import { type Evaluation, evaluateOnnx, isQuantize, type NumericArray } from "../oracle/evaluate.ts";
 
@@ -37,6 +40,22 @@ export const softmaxError = (module: Module): number =>
       f.ops.flatMap((op) => (op.name === "qc.softmax" ? [attr<number>(op, "error")] : [])),
     ),
   );
+
+/** The integers a module's params hold: the numbers themselves, or what the quantizer of a float input makes of them. */
+export function argumentsOf(module: Module, inputs: Tensors): ReadonlyMap<Port, Dense> {
+  return new Map(
+    module.funcs[0]!.params.map((port): [Port, Dense] => {
+      const { shape, elem } = port.value.type;
+      const x = inputs.get(port.name)!;
+      const b = port.boundary;
+      if (b.kind !== "quantize")
+        return [port, dense(elem as IntType, shape, Float64Array.from(x as Int8Array, Number))];
+      const q = new Int32Array(x.length);
+      quantize(x as Float32Array, q, b, 0);
+      return [port, dense(elem as IntType, shape, q)];
+    }),
+  );
+}
 
 /** The integers of every result of a module by name: of the outputs and, of a debug build, of every quantizer. */
 export const integersOf = (module: Module, inputs: Tensors): ReadonlyMap<string, Int32Array> =>

@@ -8,20 +8,17 @@ import { layout as placesOf } from "../../compiler/backends/wasm/layout.ts";
 import { table } from "../../compiler/cli/print.ts";
 import { runReference } from "../../compiler/cli/reference.ts";
 import type { Compiled } from "../../compiler/index.ts";
-import { dense } from "../../compiler/ir/dense.ts";
 import { interpret } from "../../compiler/ir/interpreter.ts";
 import { runProgram } from "../../compiler/ir/kernel/interpreter.ts";
 import { legalize } from "../../compiler/ir/kernel/legalize.ts";
 import { verifyProgram } from "../../compiler/ir/kernel/verifier.ts";
 import type { Dense, Port, Value } from "../../compiler/ir/module.ts";
 import type { Target } from "../../compiler/ir/target.ts";
-import type { IntType } from "../../compiler/ir/types.ts";
 import { type LoweredProgram, lowerModule } from "../../compiler/passes/lower/index.ts";
 import type { Layout } from "../../compiler/passes/lower/layout.ts";
-import { quantize } from "../../runtime/boundary.ts";
 import { loadModel } from "../zoo.ts";
 import { compiled, describeZoo, firstDifference, inputsOf, models, shortName } from "./compiled.ts";
-import type { Tensors } from "./exact.ts";
+import { argumentsOf, type Tensors } from "./exact.ts";
 
 const READ = { u8: "getUint8", i8: "getInt8", u16: "getUint16", i16: "getInt16", i32: "getInt32" } as const;
 const WRITE = { u8: "setUint8", i8: "setInt8", u16: "setUint16", i16: "setInt16", i32: "setInt32" } as const;
@@ -54,24 +51,13 @@ function writeTensor(bytes: Uint8Array, l: Layout, data: ArrayLike<number>): voi
   });
 }
 
-/** The integers a float port's quantizer makes, or the integers themselves. */
-function feed(port: Port, inputs: Tensors): Dense {
-  const { shape, elem } = port.value.type;
-  const x = inputs.get(port.name)!;
-  const b = port.boundary;
-  if (b.kind !== "quantize") return dense(elem as IntType, shape, Float64Array.from(x as Int8Array, Number));
-  const q = new Int32Array(x.length);
-  quantize(x as Float32Array, q, b, 0);
-  return dense(elem as IntType, shape, q);
-}
-
 interface Expected {
   readonly args: ReadonlyMap<Port, Dense>;
   readonly values: ReadonlyMap<Value, Dense>;
 }
 
 function expectedOf({ module }: Compiled, inputs: Tensors): Expected {
-  const args = new Map(module.funcs[0]!.params.map((p) => [p, feed(p, inputs)] as const));
+  const args = argumentsOf(module, inputs);
   const values = new Map<Value, Dense>();
   interpret(module, args, { observe: (v, d) => values.set(v, d) });
   return { args, values };
