@@ -5,15 +5,6 @@ import { CONTAINER_BYTES, type Container, type Layout } from "./layout.ts";
 
 type Place = Pick<Layout, "buffer" | "container">;
 
-/** i16x8 vectors of `groups` groups of four consecutive elements of at most 16 bits; see `loadGroups`. */
-export function loadHalves(block: Block, from: Place, addr: Expr, offset: number, groups: number): Expr[] {
-  const c = from.container;
-  const op = CONTAINER_BYTES[c] === 2 ? "load" : c === "u8" ? "load8x8_u" : "load8x8_s";
-  return Array.from({ length: Math.ceil(groups / 2) }, (_, h) =>
-    block.bind(load("i16x8", from.buffer, addr, offset + h * 8 * CONTAINER_BYTES[c], op), "x"),
-  );
-}
-
 /** `groups` i32x4 of consecutive elements from byte addr + offset. May read up to 15 bytes beyond them. */
 export function loadGroups(block: Block, from: Place, addr: Expr, offset: number, groups: number): Expr[] {
   const c = from.container;
@@ -21,7 +12,18 @@ export function loadGroups(block: Block, from: Place, addr: Expr, offset: number
     return Array.from({ length: groups }, (_, j) =>
       block.bind(load("i32x4", from.buffer, addr, offset + j * 16), "x"),
     );
-  const halves = loadHalves(block, from, addr, offset, groups);
+  const halves: Expr[] = [];
+  if (CONTAINER_BYTES[c] === 2)
+    for (let j = 0; j < groups; j += 2)
+      halves.push(block.bind(load("i16x8", from.buffer, addr, offset + j * 8), "x"));
+  else
+    for (let j = 0; j < groups; j += 2)
+      halves.push(
+        block.bind(
+          load("i16x8", from.buffer, addr, offset + j * 4, c === "u8" ? "load8x8_u" : "load8x8_s"),
+          "x",
+        ),
+      );
   // Bytes fit i16 either way once widened; only 16-bit elements may need the unsigned extension.
   const s = c === "u16" ? "u" : "s";
   return Array.from({ length: groups }, (_, j) =>

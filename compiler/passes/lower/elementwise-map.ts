@@ -1,15 +1,7 @@
 /** Vectorised loops over elements of equally shaped or broadcast tensors. */
 import { add, c32, type Expr, op, scale } from "../../ir/kernel/ir.ts";
 import type { Block } from "./block.ts";
-import {
-  type Axis,
-  collapse,
-  loadGroups,
-  loadHalves,
-  loadScalar,
-  nest,
-  zeroAddresses,
-} from "./elementwise-load.ts";
+import { type Axis, collapse, loadGroups, loadScalar, nest, zeroAddresses } from "./elementwise-load.ts";
 import { storeElements } from "./epilogue-store.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 
@@ -18,16 +10,8 @@ export interface Strided extends Pick<Layout, "buffer" | "container" | "offset">
   readonly strides: readonly number[];
 }
 
-/** Packed vectors of `groups` groups of the result from the vectors of each input; `channel` is that of the first lane. */
-export type Compute = (
-  block: Block,
-  inputs: readonly (readonly Expr[])[],
-  channel: Expr,
-  groups: number,
-) => readonly Expr[];
-
-/** Lanes in which inputs arrive: i32x4 per group, or i16x8 per two groups (containers of at most 16 signed bits). */
-export type Lanes = "i32x4" | "i16x8";
+/** Packed vectors of the result from the i32x4 groups of each input; `channel` is that of the first lane. */
+export type Compute = (block: Block, inputs: readonly (readonly Expr[])[], channel: Expr) => readonly Expr[];
 
 /**
  * Writes every element of `out` once, reading what `inputs` have at its place. `channels` are the steps of the channel index along
@@ -41,7 +25,6 @@ export function mapElements(
   channels: readonly number[],
   compute: Compute,
   starts: readonly Expr[] = zeroAddresses(inputs.length + 1),
-  lanes: Lanes = "i32x4",
 ): void {
   const tensors = [...inputs, out];
   const size = (t: number): number => CONTAINER_BYTES[tensors[t]!.container];
@@ -62,7 +45,7 @@ export function mapElements(
   nest(block, outer, [...starts, c32(0)], (b, at) => {
     const splats = inputs.map((t, i) =>
       run.steps[i] === 0 && run.size > 1
-        ? b.bind(op(`splat.${lanes}`, [loadScalar(t, at[i]!, t.offset)]), "x")
+        ? b.bind(op("splat.i32x4", [loadScalar(t, at[i]!, t.offset)]), "x")
         : undefined,
     );
     const chunk = (inner: Block, start: Expr, count: number): void => {
@@ -72,11 +55,10 @@ export function mapElements(
       const loaded = inputs.map((t, i): readonly Expr[] => {
         const splat = splats[i];
         if (splat) return new Array<Expr>(groups).fill(splat);
-        if (run.size === 1)
-          return [inner.bind(op(`splat.${lanes}`, [loadScalar(t, moved(i), t.offset)]), "x")];
-        return (lanes === "i32x4" ? loadGroups : loadHalves)(inner, t, moved(i), t.offset, groups);
+        if (run.size === 1) return [inner.bind(op("splat.i32x4", [loadScalar(t, moved(i), t.offset)]), "x")];
+        return loadGroups(inner, t, moved(i), t.offset, groups);
       });
-      const y = compute(inner, loaded, moved(tensors.length), groups);
+      const y = compute(inner, loaded, moved(tensors.length));
       storeElements(inner, out, moved(inputs.length), out.offset, y, count);
     };
     const whole = Math.floor(run.size / width) * width;

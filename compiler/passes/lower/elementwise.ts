@@ -3,13 +3,12 @@ import { type Expr, op } from "../../ir/kernel/ir.ts";
 import type { Dense, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { rescaleOf } from "../../ir/ops/integer-rescale.ts";
-import type { Rescale } from "../../ir/rescale/types.ts";
 import type { TensorType } from "../../ir/types.ts";
-import { type Block, bytesOf, createKernel, type KernelBuilder } from "./block.ts";
+import { type Block, bytesOf, createKernel } from "./block.ts";
 import { broadcastStrides, bytesOfContainer } from "./elementwise-load.ts";
-import { type Compute, mapElements, type Strided } from "./elementwise-map.ts";
-import { createEpilogue, type EpilogueOptions, isUniform, type Post } from "./epilogue.ts";
-import { constantPool, siteAt } from "./epilogue-constants.ts";
+import { mapElements, type Strided } from "./elementwise-map.ts";
+import { createEpilogue, type Post } from "./epilogue.ts";
+import { constantPool } from "./epilogue-constants.ts";
 import { type Chain, chainOf, constantOf } from "./epilogue-stage.ts";
 import { fillHalo } from "./halo.ts";
 import { containerOf, denseLayout, type Layout } from "./layout.ts";
@@ -66,44 +65,6 @@ function postOf({ root, post }: Chain): Post {
   return { ...post, clamp: { lo: to(lo), hi: to(hi) } };
 }
 
-const LOW = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
-const HIGH = LOW.map((i) => i + 8);
-
-/** Whether a₁·m₁ + a₂·m₂ is one `dot2`: both tensors and all multipliers are signed 16-bit numbers. */
-const isDot = (r: Rescale, inputs: readonly Strided[]): boolean =>
-  r.class === "i32" &&
-  inputs.length === 2 &&
-  inputs.every((x) => x.container !== "i32" && x.container !== "u16") &&
-  r.m.every((row) => row.every((m) => m >= -32767 && m <= 32767));
-
-/** A sum of two tensors: their elements interleave as i16 pairs, and the dot product is the accumulator of multiplier 1. */
-function lowerDot(
-  stage: Stage,
-  k: KernelBuilder,
-  r: Rescale,
-  e: EpilogueOptions,
-  inputs: readonly Strided[],
-  channels: readonly number[],
-): Lowered {
-  const [y] = stage.outputs as [Layout];
-  const epilogue = createEpilogue({ ...e, rescale: { ...r, m: r.m.map(() => [1]) } });
-  const pool = constantPool(k.block, e.channels, e.pad, e.axis ?? "lanes");
-  const factors = pool.pairs(
-    r.m.map((row) => [row[0]!, row[1]!]),
-    "m",
-  );
-  const compute: Compute = (b, [x0, x1], channel, groups) => {
-    const site = siteAt(b, channel);
-    const sums = Array.from({ length: groups }, (_, j) => {
-      const pairs = op("shuffle.i16x8", [x0![j >> 1]!, x1![j >> 1]!], j % 2 === 0 ? LOW : HIGH);
-      return b.bind(op("dot2.i32x4", [pairs, factors(site, j)]), "a");
-    });
-    return epilogue.emit(b, [[sums]], channel);
-  };
-  mapElements(k.block, y.shape, inputs, y, channels, compute, undefined, "i16x8");
-  return k.finish(paramBuffers(stage), [y.buffer]);
-}
-
 export function lowerElementwise(stage: Stage): Lowered | undefined {
   const chain = chainOf(stage);
   if (!chain) return undefined;
@@ -116,28 +77,24 @@ export function lowerElementwise(stage: Stage): Lowered | undefined {
   if (chain.rescale && chain.rescale.operands.length > 1) return undefined;
   const [y] = stage.outputs as [Layout];
   const axis = scaling ? attr<number>(scaling, "axis") : 0;
-  const rescale = scaling ? rescaleOf(scaling.attrs) : null;
-  const options: EpilogueOptions = {
+  const epilogue = createEpilogue({
     block: k.block,
-    rescale,
+    rescale: scaling ? rescaleOf(scaling.attrs) : null,
     channels: y.shape[axis] ?? 1,
     pad: 16,
     container: y.container,
     post: postOf(chain),
     // Axes of size 1 behind the channels vanish, so that the channels run along the lanes.
     axis: y.shape.slice(axis + 1).every((d) => d === 1) ? "lanes" : "row",
-  };
+  });
   const inputs = root.operands.map((v): Strided => {
     const l = operandLayout(stage, k.block, v);
     return { ...l, strides: broadcastStrides(l, y.shape) };
   });
   fillHalo(k.block, y);
-  const perChannel = rescale !== null && !isUniform(rescale);
-  const channels = y.shape.map((_, a) => (perChannel && a === axis ? 1 : 0));
-  if (root === scaling && rescale && isDot(rescale, inputs))
-    return lowerDot(stage, k, rescale, options, inputs, channels);
-  const epilogue = createEpilogue(options);
-  mapElements(k.block, y.shape, inputs, y, channels, (b, groups, channel, count) => {
+  const channels = y.shape.map((_, a) => (epilogue.perChannel && a === axis ? 1 : 0));
+  mapElements(k.block, y.shape, inputs, y, channels, (b, groups, channel) => {
+    const count = groups[0]!.length;
     const acc: Expr[][] = Array.from({ length: count }, (_, j) => {
       const values = combine(b, groups, j);
       const start = epilogue.initial(b, channel, j);

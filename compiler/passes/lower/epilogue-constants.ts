@@ -39,8 +39,6 @@ export interface ConstantPool {
   readonly table32: (values: readonly number[], hint: string) => Constant;
   /** One i16 per channel, as the `i16x8` of groups j and j + 1. */
   readonly table16: (values: readonly number[], hint: string) => Constant;
-  /** Two i16 per channel, side by side, as the `i16x8` of group j: the factors of `dot2`. */
-  readonly pairs: (values: readonly (readonly [number, number])[], hint: string) => Constant;
   /** One i64 per channel, as `i64x2` halves. */
   readonly table64: (values: readonly bigint[], hint: string) => Constant;
 }
@@ -49,7 +47,6 @@ const WIDTH = {
   i16x8: { bytes: 2, splatted: "load16_splat" },
   i32x4: { bytes: 4, splatted: "load32_splat" },
   i64x2: { bytes: 8, splatted: "load64_splat" },
-  pair: { bytes: 4, splatted: "load32_splat" },
 } as const;
 
 export const uniform = <T>(values: readonly T[]): boolean => values.every((v) => v === values[0]);
@@ -67,16 +64,15 @@ export function constantPool(block: Block, channels: number, pad: number, axis: 
   const size = Math.ceil(channels / pad) * pad;
   const padded = (values: readonly number[]): number[] =>
     Array.from({ length: size }, (_, c) => values[c] ?? 0);
-  const byChannel = (width: keyof typeof WIDTH, buffer: string, hint: string): Constant => {
-    const { bytes, splatted } = WIDTH[width];
-    const type = width === "pair" ? "i16x8" : width;
+  const byChannel = (type: keyof typeof WIDTH, buffer: string, hint: string): Constant => {
+    const { bytes, splatted } = WIDTH[type];
     const read = (site: Site, offset: number): Expr =>
       axis === "row"
         ? load(type, buffer, site.at(bytes), 0, splatted)
         : load(type, buffer, site.at(bytes), offset);
     return (site, j, half = 0) => {
       const offset = axis === "row" ? 0 : j * 4 * bytes + half * 16;
-      return site.cached(`${buffer} ${width} ${offset}`, () => site.block.bind(read(site, offset), hint));
+      return site.cached(`${buffer} ${offset}`, () => site.block.bind(read(site, offset), hint));
     };
   };
   const splat: ConstantPool["splat"] = (value, type = "i32x4") =>
@@ -103,17 +99,6 @@ export function constantPool(block: Block, channels: number, pad: number, axis: 
         return () => all;
       }
       return byChannel("i16x8", block.constant(bytesOf(padded(values), "i16"), hint), hint);
-    },
-    pairs: (values, hint) => {
-      const [[a, b] = [0, 0]] = values;
-      const bytes = (list: readonly (readonly number[])[]): Uint8Array => bytesOf(list.flat(), "i16");
-      if (values.every((v) => v[0] === a && v[1] === b)) {
-        const data = bytes(new Array<readonly number[]>(4).fill([a, b]));
-        const all = bind(`pair ${a} ${b}`, () => load("i16x8", block.constant(data, "splat"), c32(0)));
-        return () => all;
-      }
-      const list = Array.from({ length: size }, (_, c) => values[c] ?? [0, 0]);
-      return byChannel("pair", block.constant(bytes(list), hint), hint);
     },
     table64: (values, hint) => {
       if (uniform(values)) {

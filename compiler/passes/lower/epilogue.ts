@@ -77,7 +77,7 @@ export function createEpilogue(options: EpilogueOptions): Epilogue {
 }
 
 /** Whether all channels have the same constants. */
-export function isUniform(r: Rescale): boolean {
+function isUniform(r: Rescale): boolean {
   const same = (list: readonly unknown[]): boolean => list.every((x) => x === list[0]);
   const rows = r.m.every((row) => row.every((m, i) => m === r.m[0]![i]));
   return rows && same(r.c) && same(r.cUp) && same(r.h) && (r.class !== "hi32" || same(r.a0));
