@@ -26,6 +26,8 @@ if (refusal !== undefined) console.warn(`SKIPPED relaxed kernels on activations 
 const limitOf = (kind: Engine): number => (kind === "relaxed" && refusal !== undefined ? 127 : 255);
 
 interface Shape {
+  readonly n: number;
+  readonly residual: boolean;
   readonly h: number;
   readonly w: number;
   readonly c: number;
@@ -66,6 +68,8 @@ function randomShape(r: Random, depthwise: boolean): Shape {
   const w = (kw - 1) * dilation[1] + r.int(1, 9);
   const x = depthwise ? U8 : pick(r, [U8, U8, int(false, 4), int(true, 16)]);
   return {
+    n: r.int(0, 3) === 0 ? 2 : 1,
+    residual: !depthwise && groups === 1 && r.int(0, 3) === 0,
     h,
     w,
     c,
@@ -92,7 +96,7 @@ const denseConst = (data: Int32Array, shape: readonly number[], elem: IntType): 
 
 function buildFunc(r: Random, s: Shape): { func: Func; x: Value } {
   const b = createBuilder("conv");
-  const x = b.param(tensor([1, s.h, s.w, s.c], s.x), { name: "x", dtype: "int32" });
+  const x = b.param(tensor([s.n, s.h, s.w, s.c], s.x), { name: "x", dtype: "int32" });
   const shape = [s.o, s.kh, s.kw, s.c / s.groups];
   const limit = s.w8 ? 127 : 255;
   const data = Int32Array.from({ length: sizeOf(shape) }, () =>
@@ -123,7 +127,26 @@ function buildFunc(r: Random, s: Shape): { func: Func; x: Value } {
     { axis: 3, scales: [scales], offset, zero_point: rational(3n), lo: 0, hi: 255 },
     { types: [tensor(acc.type.shape, U8)] },
   );
-  b.result(y, { name: "y", dtype: "uint8" });
+  if (!s.residual) {
+    b.result(y, { name: "y", dtype: "uint8" });
+    return { func: b.build(), x };
+  }
+  const other = b.param(acc.type.shape.length === 4 ? { ...y.type } : y.type, { name: "r", dtype: "uint8" });
+  const terms = [fromNumber(Math.fround(0.71)), fromNumber(Math.fround(r.int(1, 20) / 16))];
+  const sum = b.add1(
+    "qc.requant",
+    r.int(0, 1) === 0 ? [y, other] : [other, y],
+    {
+      axis: 3,
+      scales: terms.map((t) => [t]),
+      offset: [rational(-7n, 2n)],
+      zero_point: rational(0n),
+      lo: 5,
+      hi: 250,
+    },
+    { types: [y.type] },
+  );
+  b.result(sum, { name: "y", dtype: "uint8" });
   return { func: b.build(), x };
 }
 
@@ -137,39 +160,37 @@ function fill(l: Layout, bytes: number, d: Dense | undefined, garbage: number): 
     else if (e === 2) view.setInt16(at, v, true);
     else view.setInt32(at, v, true);
   };
-  const [, h, w, c] = l.shape as [number, number, number, number];
+  const [n, h, w, c] = l.shape as [number, number, number, number];
   const { top = 0, left = 0, bottom = 0, right = 0, value = 0 } = l.halo ?? {};
-  for (let y = -top; y < h + bottom; y++)
-    for (let x = -left; x < w + right; x++)
-      for (let k = 0; k < c; k++) {
-        const inside = y >= 0 && y < h && x >= 0 && x < w;
-        put(
-          l.offset + y * l.strides[1]! + x * l.strides[2]! + k * e,
-          inside ? (d?.data[(y * w + x) * c + k] ?? 0) : value,
-        );
-      }
+  for (let i = 0; i < n; i++)
+    for (let y = -top; y < h + bottom; y++)
+      for (let x = -left; x < w + right; x++)
+        for (let k = 0; k < c; k++) {
+          const inside = y >= 0 && y < h && x >= 0 && x < w;
+          const at = l.offset + i * l.strides[0]! + y * l.strides[1]! + x * l.strides[2]! + k * e;
+          put(at, inside ? (d?.data[((i * h + y) * w + x) * c + k] ?? 0) : value);
+        }
   return out;
+}
+
+function element(view: DataView, l: Layout, at: number): number {
+  if (l.container === "u8") return view.getUint8(at);
+  if (l.container === "i8") return view.getInt8(at);
+  return CONTAINER_BYTES[l.container] === 2 ? view.getInt16(at, true) : view.getInt32(at, true);
 }
 
 function read(l: Layout, bytes: Uint8Array): number[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset);
   const e = CONTAINER_BYTES[l.container];
-  const [, h, w, c] = l.shape as [number, number, number, number];
+  const [n, h, w, c] = l.shape as [number, number, number, number];
   const out: number[] = [];
-  for (let y = 0; y < h; y++)
-    for (let x = 0; x < w; x++)
-      for (let k = 0; k < c; k++) {
-        const at = l.offset + y * l.strides[1]! + x * l.strides[2]! + k * e;
-        out.push(
-          l.container === "u8"
-            ? view.getUint8(at)
-            : l.container === "i8"
-              ? view.getInt8(at)
-              : e === 2
-                ? view.getInt16(at, true)
-                : view.getInt32(at, true),
-        );
-      }
+  for (let i = 0; i < n; i++)
+    for (let y = 0; y < h; y++)
+      for (let x = 0; x < w; x++)
+        for (let k = 0; k < c; k++)
+          out.push(
+            element(view, l, l.offset + i * l.strides[0]! + y * l.strides[1]! + x * l.strides[2]! + k * e),
+          );
   return out;
 }
 
@@ -184,6 +205,8 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
   const data = Int32Array.from({ length: sizeOf(x.type.shape) }, () =>
     s.x.signed ? r.int(-32768, 32767) : r.int(0, 2 ** s.x.bits - 1),
   );
+  const other = Int32Array.from({ length: sizeOf(y.type.shape) }, () => r.int(0, 255));
+  const rin = imageLayout("r", y, undefined, y.type.shape[3]! + (s.loose ? 3 : 0));
   const extra = s.loose ? 1 : 0;
   const [top, left, bottom, right] = s.pads;
   const halo = {
@@ -207,13 +230,17 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
       x.type.shape,
       s.x,
     );
-    const [want] = interpretFunc({ funcs: [ready] }, ready, [input]);
+    const residual = denseConst(other, y.type.shape, U8);
+    const operands = ready.params.length > 1 ? [input, residual] : [input];
+    const [want] = interpretFunc({ funcs: [ready] }, ready, operands);
     const target = kind === "baseline" ? wasmSimd : wasmRelaxed;
-    const stage = { func: ready, inputs: [xin.layout], outputs: [yout.layout], target, name: "k" };
+    const inputs = ready.params.length > 1 ? [xin.layout, rin.layout] : [xin.layout];
+    const stage = { func: ready, inputs, outputs: [yout.layout], target, name: "k" };
     const lowered: Lowered | undefined = depthwise ? lowerDepthwise(stage) : lowerContraction(stage);
     if (lowered === undefined) throw new Error(`seed ${seed}: not lowered`);
     const buffers: Buffer[] = [
       { name: "x", role: "input", bytes: xin.bytes, align: 16 },
+      { name: "r", role: "input", bytes: rin.bytes, align: 16 },
       { name: "y", role: "output", bytes: yout.bytes, align: 16 },
       ...lowered.buffers,
     ];
@@ -222,6 +249,7 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
     const memory = run(
       new Map([
         ["x", fill(xin.layout, xin.bytes, input, 0xa5)],
+        ["r", fill(rin.layout, rin.bytes, residual, 0xa5)],
         ["y", new Uint8Array(yout.bytes).fill(0xa5)],
       ]),
     );

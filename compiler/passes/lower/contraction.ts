@@ -17,7 +17,11 @@ import { splitWeights, type WeightTerm } from "./weights.ts";
 
 /** The geometry all contractions share: a grid of output rows of pixels, each a sum of segments. */
 interface Geometry {
-  /** Output rows, and pixels per row. */
+  /** Images, and bytes between them in the input and the output. */
+  readonly images: number;
+  readonly inImage: number;
+  readonly outImage: number;
+  /** Output rows per image, and pixels per row. */
   readonly rows: number;
   readonly pixels: number;
   /** Bytes between the inputs of consecutive output rows and pixels. */
@@ -42,6 +46,7 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const")!;
   const weights = constantOperand(stage, root, 1);
   if (weights === undefined) return undefined;
+  if (stage.inputs[0]!.container !== "u8" && stage.inputs[0]!.container !== "i16") return undefined;
   const geometry =
     root.name === "qc.conv"
       ? convGeometry(stage, root, weights)
@@ -66,7 +71,6 @@ function convGeometry(stage: Stage, root: Op, w: Dense): Geometry | undefined {
   const [dh, dw] = attr<readonly [number, number]>(root, "dilations");
   const [top, left] = attr<readonly [number, number, number, number]>(root, "pads");
   const [batch, oh, ow] = y.shape as [number, number, number, number];
-  if (batch !== 1) return undefined;
   const e = CONTAINER_BYTES[x.container];
   const [, rowBytes, pixelBytes] = x.strides as [number, number, number, number];
   const physical = pixelBytes / e;
@@ -86,6 +90,9 @@ function convGeometry(stage: Stage, root: Op, w: Dense): Geometry | undefined {
     : (n: number, s: number, i: number) => at(n, Math.floor(s / kw), s % kw, i);
   const flat = oneRun(x, y, sh, sw, oh, ow) && stage.inputs.slice(1).every((r) => oneRun(r, y, 1, 1, oh, ow));
   return {
+    images: batch,
+    inImage: x.strides[0]!,
+    outImage: y.strides[0]!,
     rows: flat ? 1 : oh,
     pixels: flat ? oh * ow : ow,
     inRow: sh * rowBytes,
@@ -125,6 +132,9 @@ function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
   if (!regular(x, inPixel) || !regular(y, outPixel)) return undefined;
   if (stage.inputs.slice(1).some((r) => !regular(r, r.strides.at(-2) ?? 0))) return undefined;
   return {
+    images: 1,
+    inImage: 0,
+    outImage: 0,
     rows: 1,
     pixels: m,
     inRow: 0,
@@ -177,7 +187,8 @@ interface Emitter {
   readonly panelBytes: number;
   readonly runs: readonly Run[];
   readonly finisher: Finisher;
-  /** Bytes between the residual's rows and pixels; 0 without one. */
+  /** Bytes between the residual's images, rows and pixels; 0 without one. */
+  readonly residualImage: number;
   readonly residualRow: number;
   readonly residualPixel: number;
 }
@@ -186,7 +197,7 @@ function emitContraction(stage: Stage, g: Geometry): Lowered {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const k = createKernel(stage.name);
-  const wide = x.container !== "u8";
+  const wide = x.container === "i16";
   const groupSize = wide ? 2 : 4;
   const blocks = Math.ceil(g.n / PANEL);
   const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, wide);
@@ -207,52 +218,52 @@ function emitContraction(stage: Stage, g: Geometry): Lowered {
     panelBytes,
     runs: uniformRuns(terms),
     finisher,
+    residualImage: image ? (joined?.strides[0] ?? 0) : 0,
     residualRow: image ? (joined?.strides[1] ?? 0) : 0,
     residualPixel: joined?.strides.at(-2) ?? 0,
   };
   fillHalo(k.block, y);
   const tile = chooseTile(stage.target, g.pixels, g.n);
+  const panelsOf = (b: Block, image: Expr, group: Expr): void => {
+    const full = Math.floor(g.n / PANEL / tile.panels);
+    const columns = (to: Block, panels: number, first: Expr, count: number): void =>
+      emitColumns(to, em, { rows: tile.rows, panels, image, group, first, count });
+    b.loop(0, full, 1, (n, to) => columns(to, tile.panels, scale(n, tile.panels), tile.panels * PANEL), "n");
+    const done = full * tile.panels;
+    if (done < blocks) columns(b, blocks - done, c32(done), g.n - done * PANEL);
+  };
   k.block.loop(
     0,
-    g.groups,
+    g.images,
     1,
-    (group, b) => {
-      const full = Math.floor(g.n / PANEL / tile.panels);
-      b.loop(
-        0,
-        full,
-        1,
-        (n, inner) =>
-          emitColumns(inner, em, tile.rows, tile.panels, group, scale(n, tile.panels), tile.panels * PANEL),
-        "n",
-      );
-      const done = full * tile.panels;
-      if (done < blocks) emitColumns(b, em, tile.rows, blocks - done, group, c32(done), g.n - done * PANEL);
-    },
-    "g",
+    (image, b) => b.loop(0, g.groups, 1, (group, to) => panelsOf(to, image, group), "g"),
+    "image",
   );
   const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
   return k.finish(reads, [y.buffer]);
 }
 
-/** All pixels of `panels` neighbouring panels from panel `first` of a group; `count` of their channels exist. */
-function emitColumns(
-  b: Block,
-  em: Emitter,
-  rows: number,
-  panels: number,
-  group: Expr,
-  first: Expr,
-  count: number,
-): void {
+/** All pixels of one image in `panels` neighbouring panels, from panel `first` of a group; `count` of their channels exist. */
+interface Columns {
+  readonly rows: number;
+  readonly panels: number;
+  readonly image: Expr;
+  readonly group: Expr;
+  readonly first: Expr;
+  readonly count: number;
+}
+
+function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first, count }: Columns): void {
   const { g, y } = em;
   const blocks = Math.ceil(g.n / PANEL);
   const channel = b.bind(add(scale(group, g.n), scale(first, PANEL)), "ch");
   const pw = b.bind(add(scale(group, blocks * em.panelBytes), scale(first, em.panelBytes)), "pw");
-  const xg = b.bind(scale(group, g.inGroup), "xg");
-  const yc = b.bind(scale(channel, CONTAINER_BYTES[y.container]), "yc");
+  const xg = b.bind(add(scale(group, g.inGroup), scale(image, g.inImage)), "xg");
+  const yc = b.bind(add(scale(channel, CONTAINER_BYTES[y.container]), scale(image, g.outImage)), "yc");
   const joined = em.finisher.residual;
-  const rc = joined ? b.bind(scale(channel, CONTAINER_BYTES[joined.container]), "rc") : c32(0);
+  const rc = joined
+    ? b.bind(add(scale(channel, CONTAINER_BYTES[joined.container]), scale(image, em.residualImage)), "rc")
+    : c32(0);
   b.loop(
     0,
     g.rows,

@@ -11,7 +11,7 @@ import { constantOperand } from "./contraction.ts";
 import { epilogueOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
-import type { Layout } from "./layout.ts";
+import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { bytePart } from "./weights.ts";
 
@@ -31,14 +31,14 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const w = root.name === "qc.conv" ? constantOperand(stage, root, 1) : undefined;
-  if (w === undefined || x.container !== "u8" || y.shape[0] !== 1) return undefined;
+  if (w === undefined || x.container !== "u8") return undefined;
   const [channels, kh, kw, perGroup] = w.shape as [number, number, number, number];
   if (perGroup !== 1 || attr<number>(root, "groups") !== channels || channels < 2) return undefined;
   const [sh, sw] = attr<readonly [number, number]>(root, "strides");
   const [dh, dw] = attr<readonly [number, number]>(root, "dilations");
   const [top, left] = attr<readonly [number, number, number, number]>(root, "pads");
-  const [, oh, ow] = y.shape as [number, number, number, number];
-  const [, rowBytes, pixelBytes] = x.strides as [number, number, number, number];
+  const [images, oh, ow] = y.shape as [number, number, number, number];
+  const [imageBytes, rowBytes, pixelBytes] = x.strides as [number, number, number, number];
   const quads = quadsOf(kh, kw, w);
   const k = createKernel(stage.name);
   const blocks = Math.ceil(channels / CHANNELS);
@@ -107,29 +107,20 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     });
   };
 
-  const block = (cb: Expr, b: Block, count: number): void => {
+  const elementBytes = CONTAINER_BYTES[y.container];
+
+  const block = (image: Expr, cb: Expr, b: Block, count: number): void => {
     const channel = b.bind(scale(cb, CHANNELS), "ch");
     const pw = b.bind(scale(cb, blockBytes), "pw");
+    const xi = b.bind(add(channel, scale(image, imageBytes)), "xi");
+    const yi = b.bind(add(scale(channel, elementBytes), scale(image, y.strides[0]!)), "yi");
     b.loop(
       0,
       oh,
       1,
       (oy, rows) => {
-        const ra = rows.bind(add(channel, scale(oy, sh * rowBytes)), "ra");
-        const ro = rows.bind(
-          add(
-            scale(
-              channel,
-              epilogue.container === "u8" || epilogue.container === "i8"
-                ? 1
-                : epilogue.container === "i32"
-                  ? 4
-                  : 2,
-            ),
-            scale(oy, y.strides[1]!),
-          ),
-          "ro",
-        );
+        const ra = rows.bind(add(xi, scale(oy, sh * rowBytes)), "ra");
+        const ro = rows.bind(add(yi, scale(oy, y.strides[1]!)), "ro");
         const main = Math.floor(ow / PIXELS) * PIXELS;
         rows.loop(
           0,
@@ -163,8 +154,16 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     );
   };
   const full = Math.floor(channels / CHANNELS);
-  k.block.loop(0, full, 1, (cb, b) => block(cb, b, CHANNELS), "cb");
-  if (full < blocks) block(c32(full), k.block, channels - full * CHANNELS);
+  k.block.loop(
+    0,
+    images,
+    1,
+    (image, b) => {
+      b.loop(0, full, 1, (cb, to) => block(image, cb, to, CHANNELS), "cb");
+      if (full < blocks) block(image, c32(full), b, channels - full * CHANNELS);
+    },
+    "image",
+  );
   return k.finish([x.buffer], [y.buffer]);
 }
 
