@@ -7,8 +7,7 @@ import { add, c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
 import type { Dense } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { type Block, bytesOf, createKernel } from "./block.ts";
-import { constantOperand } from "./contraction.ts";
-import { epilogueOf } from "./epilogue-stage.ts";
+import { constantOf, epilogueOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
@@ -30,7 +29,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const")!;
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
-  const w = root.name === "qc.conv" ? constantOperand(stage, root, 1) : undefined;
+  const w = root.name === "qc.conv" ? constantOf(stage, root.operands[1]!) : undefined;
   if (w === undefined || x.container !== "u8") return undefined;
   const [channels, kh, kw, perGroup] = w.shape as [number, number, number, number];
   if (perGroup !== 1 || attr<number>(root, "groups") !== channels || channels < 2) return undefined;

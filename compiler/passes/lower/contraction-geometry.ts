@@ -1,0 +1,122 @@
+/** Where the operands and results of a contraction lie: convolutions and matmuls as one grid of pixels and segments. */
+import type { Dense, Op } from "../../ir/module.ts";
+import { attr } from "../../ir/op.ts";
+import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import type { Stage } from "./stage.ts";
+
+/** The geometry all contractions share: a grid of output rows of pixels, each a sum of segments. */
+export interface Geometry {
+  /** Images, and bytes between them in the input and the output. */
+  readonly images: number;
+  readonly inImage: number;
+  readonly outImage: number;
+  /** Output rows per image, and pixels per row. */
+  readonly rows: number;
+  readonly pixels: number;
+  /** Bytes between the inputs of consecutive output rows and pixels. */
+  readonly inRow: number;
+  readonly inPixel: number;
+  /** Byte of the first tap of the first output in the input buffer. */
+  readonly inOffset: number;
+  readonly outRow: number;
+  readonly outPixel: number;
+  readonly groups: number;
+  /** Bytes between the inputs of consecutive groups. */
+  readonly inGroup: number;
+  /** Output channels per group. */
+  readonly n: number;
+  /** Taps that lie side by side in memory: `length` elements from byte `offset`. */
+  readonly segments: readonly { readonly offset: number; readonly length: number }[];
+  /** Weight of output channel o (of all groups) at element i of segment s; 0 for padding channels. */
+  readonly weight: (o: number, s: number, i: number) => number;
+}
+
+/** `join`: rows that continue each other become one. */
+export function convGeometry(stage: Stage, root: Op, w: Dense, join: boolean): Geometry | undefined {
+  const [x] = stage.inputs as [Layout];
+  const [y] = stage.outputs as [Layout];
+  const [o, kh, kw, ci] = w.shape as [number, number, number, number];
+  const groups = attr<number>(root, "groups");
+  const [sh, sw] = attr<readonly [number, number]>(root, "strides");
+  const [dh, dw] = attr<readonly [number, number]>(root, "dilations");
+  const [top, left] = attr<readonly [number, number, number, number]>(root, "pads");
+  const [batch, oh, ow] = y.shape as [number, number, number, number];
+  const e = CONTAINER_BYTES[x.container];
+  const [, rowBytes, pixelBytes] = x.strides as [number, number, number, number];
+  const physical = pixelBytes / e;
+  // Pixels that lie back to back form one segment per kernel row; their padding channels carry zero weights.
+  const joined = groups === 1 && dw === 1 && physical - ci < 8;
+  const perTap = { taps: kw, length: ci };
+  const segments = joined
+    ? Array.from({ length: kh }, (_, ky) => ({ offset: ky * dh * rowBytes, length: kw * physical }))
+    : Array.from({ length: kh * perTap.taps }, (_, t) => ({
+        offset: Math.floor(t / kw) * dh * rowBytes + (t % kw) * dw * pixelBytes,
+        length: perTap.length,
+      }));
+  const at = (n: number, ky: number, kx: number, c: number) => w.data[((n * kh + ky) * kw + kx) * ci + c]!;
+  const weight = joined
+    ? (n: number, s: number, i: number) =>
+        i % physical < ci ? at(n, s, Math.floor(i / physical), i % physical) : 0
+    : (n: number, s: number, i: number) => at(n, Math.floor(s / kw), s % kw, i);
+  const flat =
+    join && oneRun(x, y, sh, sw, oh, ow) && stage.inputs.slice(1).every((r) => oneRun(r, y, 1, 1, oh, ow));
+  return {
+    images: batch,
+    inImage: x.strides[0]!,
+    outImage: y.strides[0]!,
+    rows: flat ? 1 : oh,
+    pixels: flat ? oh * ow : ow,
+    inRow: sh * rowBytes,
+    inPixel: sw * pixelBytes,
+    inOffset: x.offset - top * rowBytes - left * pixelBytes,
+    outRow: y.strides[1]!,
+    outPixel: y.strides[2]!,
+    groups,
+    inGroup: ci * e,
+    n: o / groups,
+    segments,
+    weight,
+  };
+}
+
+/** Whether consecutive output rows continue each other in both tensors, so that the image is one row of pixels. */
+const oneRun = (x: Layout, y: Layout, sh: number, sw: number, oh: number, ow: number): boolean =>
+  oh === 1 || (y.strides[1] === ow * y.strides[2]! && sh * x.strides[1]! === ow * sw * x.strides[2]!);
+
+export function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
+  const [x] = stage.inputs as [Layout];
+  const [y] = stage.outputs as [Layout];
+  if (w.shape.length !== 2) return undefined;
+  const [k, n] = w.shape as [number, number];
+  const rank = x.shape.length;
+  const m = x.shape.slice(0, -1).reduce((a, d) => a * d, 1);
+  const inPixel = rank < 2 ? 0 : x.strides[rank - 2]!;
+  const outPixel = y.shape.length < 2 ? 0 : y.strides[y.shape.length - 2]!;
+  const regular = (l: Layout, step: number): boolean => {
+    let stride = step;
+    for (let a = l.shape.length - 2; a >= 0; a--) {
+      if (l.shape[a]! > 1 && l.strides[a] !== stride) return false;
+      stride *= l.shape[a]!;
+    }
+    return true;
+  };
+  if (!regular(x, inPixel) || !regular(y, outPixel)) return undefined;
+  if (stage.inputs.slice(1).some((r) => !regular(r, r.strides.at(-2) ?? 0))) return undefined;
+  return {
+    images: 1,
+    inImage: 0,
+    outImage: 0,
+    rows: 1,
+    pixels: m,
+    inRow: 0,
+    inPixel,
+    inOffset: x.offset,
+    outRow: 0,
+    outPixel,
+    groups: 1,
+    inGroup: 0,
+    n,
+    segments: [{ offset: 0, length: k }],
+    weight: (o, _, i) => w.data[i * n + o]!,
+  };
+}
