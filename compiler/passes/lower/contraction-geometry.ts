@@ -6,10 +6,9 @@ import type { Stage } from "./stage.ts";
 
 /** The geometry all contractions share: a grid of output rows of pixels, each a sum of segments. */
 export interface Geometry {
-  /** Images, and bytes between them in the input and the output. */
+  /** Images, and bytes between them in the input. */
   readonly images: number;
   readonly inImage: number;
-  readonly outImage: number;
   /** Output rows per image, and pixels per row. */
   readonly rows: number;
   readonly pixels: number;
@@ -63,7 +62,6 @@ export function convGeometry(stage: Stage, root: Op, w: Dense, join: boolean): G
   return {
     images: batch,
     inImage: x.strides[0]!,
-    outImage: y.strides[0]!,
     rows: flat ? 1 : oh,
     pixels: flat ? oh * ow : ow,
     inRow: sh * rowBytes,
@@ -105,7 +103,6 @@ export function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
   return {
     images: 1,
     inImage: 0,
-    outImage: 0,
     rows: 1,
     pixels: m,
     inRow: 0,

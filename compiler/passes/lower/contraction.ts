@@ -11,22 +11,25 @@ import { constantOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool } from "./pooled.ts";
 import { type Finisher, finisherOf } from "./residual.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { splitWeights, type WeightTerm } from "./weights.ts";
+import { widenedInput, widenPanels } from "./widen.ts";
 
 export function lowerContraction(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const")!;
   const weights = constantOf(stage, root.operands[1]!);
   if (weights === undefined) return undefined;
   if (stage.inputs[0]!.container !== "u8" && stage.inputs[0]!.container !== "i16") return undefined;
+  const split = splitAtPool(stage);
   const geometry =
     root.name === "qc.conv"
-      ? convGeometry(stage, root, weights, true)
+      ? convGeometry(split?.before ?? stage, root, weights, split === undefined)
       : root.name === "qc.matmul"
         ? matmulGeometry(stage, weights)
         : undefined;
-  return geometry && emitContraction(stage, geometry);
+  return geometry && emitContraction(stage, geometry, split);
 }
 
 /** Output channels of a panel. */
@@ -38,8 +41,14 @@ const GROUP_BYTES = 2 * VECTOR_BYTES;
 /** Rows of a tile so that tiles of nearly equal height cover the pixels. */
 const tileRows = (pixels: number, most: number): number => Math.ceil(pixels / Math.ceil(pixels / most));
 
-function chooseTile(target: Target, pixels: number, n: number): { rows: number; panels: number } {
+function chooseTile(
+  target: Target,
+  pixels: number,
+  n: number,
+  wide: Tile | undefined,
+): { rows: number; panels: number } {
   const panels = Math.ceil(n / PANEL);
+  if (wide) return { rows: tileRows(pixels, wide.rows), panels: Math.min(wide.columns / PANEL, panels) };
   if (pixels === 1) return { rows: 1, panels: Math.min(target.vectorTile.columns / PANEL, panels) };
   const best: Tile = target.tiles[0]!;
   return { rows: tileRows(pixels, best.rows), panels: Math.min(best.columns / PANEL, panels) };
@@ -55,56 +64,81 @@ interface Run {
   readonly pitch: number;
 }
 
+/** Where the operands of the products are: the input and the packed weights, or widened copies of them. */
+interface Operands extends Pick<Geometry, "inImage" | "inRow" | "inPixel" | "inGroup" | "inOffset"> {
+  readonly x: string;
+  readonly elementBytes: number;
+  readonly weights: string;
+  readonly panelBytes: number;
+}
+
 /** What the tiles of one contraction share. */
-interface Emitter {
-  readonly x: Layout;
+interface Emitter extends Operands {
   readonly y: Layout;
   readonly g: Geometry;
   /** 16-bit activations and weights. */
   readonly wide: boolean;
-  /** Buffers of packed weights and initial accumulators; without the latter they start at zero. */
-  readonly weights: string;
+  /** Packed panels that have to be widened into `weights` before use. */
+  readonly narrow: { readonly weights: string; readonly panelBytes: number } | undefined;
+  /** Buffer of initial accumulators; without it they start at zero. */
   readonly init: string | undefined;
-  readonly panelBytes: number;
   readonly runs: readonly Run[];
   readonly finisher: Finisher;
   /** Bytes between the residual's images, rows and pixels; 0 without one. */
   readonly residualImage: number;
   readonly residualRow: number;
   readonly residualPixel: number;
+  /** Combines the tiles of a window before they are stored. */
+  readonly pooling: Pooling | undefined;
 }
 
-function emitContraction(stage: Stage, g: Geometry): Lowered {
+function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): Lowered {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const k = createKernel(stage.name);
-  const wide = x.container === "i16";
-  const groupSize = wide ? 2 : 4;
+  const bytes = x.container === "u8";
+  const wideTile = bytes && worthWidening(g) ? stage.target.wideTile : undefined;
+  const groupSize = bytes ? 4 : 2;
   const blocks = Math.ceil(g.n / PANEL);
-  const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, wide);
+  const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, !bytes);
   const channels = g.n * (g.groups - 1) + blocks * PANEL;
-  const weights = k.block.constant(packPanels(g, terms, blocks, groupSize, wide), "w");
-  const finisher = finisherOf(stage, k.block, Math.ceil(channels / 4) * 4);
+  const packed = {
+    weights: k.block.constant(packPanels(g, terms, blocks, groupSize, !bytes), "w"),
+    panelBytes: terms.reduce((sum, t) => sum + t.groups * GROUP_BYTES, 0),
+  };
+  const size = Math.ceil(channels / 4) * 4;
+  const finisher = finisherOf(split?.before ?? stage, k.block, size);
+  const pooling = split && poolingOf(split, k.block, size);
   const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
-  const panelBytes = terms.reduce((sum, t) => sum + t.groups * GROUP_BYTES, 0);
+  const tile = chooseTile(stage.target, g.pixels, g.n, wideTile);
+  const widened = wideTile && widenedInput(k.block, g);
+  const runs = uniformRuns(terms);
   const image = y.shape.length === 4;
   const joined = finisher.residual;
   const em: Emitter = {
-    x,
+    ...g,
+    x: x.buffer,
+    elementBytes: bytes ? 1 : 2,
+    ...packed,
+    ...(widened && {
+      ...widened,
+      elementBytes: 2,
+      weights: k.block.scratch(2 * packed.panelBytes * tile.panels, "w"),
+      panelBytes: 2 * packed.panelBytes,
+    }),
     y,
     g,
-    wide,
-    weights,
+    wide: !bytes || widened !== undefined,
+    narrow: widened && packed,
     init,
-    panelBytes,
-    runs: uniformRuns(terms),
+    runs: widened ? runs.map(widenRun) : runs,
     finisher,
     residualImage: image ? (joined?.strides[0] ?? 0) : 0,
     residualRow: image ? (joined?.strides[1] ?? 0) : 0,
     residualPixel: joined?.strides.at(-2) ?? 0,
+    pooling,
   };
   fillHalo(k.block, y);
-  const tile = chooseTile(stage.target, g.pixels, g.n);
   const panelsOf = (b: Block, image: Expr, group: Expr): void => {
     const full = Math.floor(g.n / PANEL / tile.panels);
     const columns = (to: Block, panels: number, first: Expr, count: number): void =>
@@ -117,7 +151,10 @@ function emitContraction(stage: Stage, g: Geometry): Lowered {
     0,
     g.images,
     1,
-    (image, b) => b.loop(0, g.groups, 1, (group, to) => panelsOf(to, image, group), "g"),
+    (image, b) => {
+      widened?.fill(b, { buffer: x.buffer, addr: b.bind(scale(image, g.inImage), "xi"), offset: g.inOffset });
+      b.loop(0, g.groups, 1, (group, to) => panelsOf(to, image, group), "g");
+    },
     "image",
   );
   const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
@@ -138,29 +175,54 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first,
   const { g, y } = em;
   const blocks = Math.ceil(g.n / PANEL);
   const channel = b.bind(add(scale(group, g.n), scale(first, PANEL)), "ch");
-  const pw = b.bind(add(scale(group, blocks * em.panelBytes), scale(first, em.panelBytes)), "pw");
-  const xg = b.bind(add(scale(group, g.inGroup), scale(image, g.inImage)), "xg");
-  const yc = b.bind(add(scale(channel, CONTAINER_BYTES[y.container]), scale(image, g.outImage)), "yc");
+  const { panelBytes } = em.narrow ?? em;
+  const packed = b.bind(add(scale(group, blocks * panelBytes), scale(first, panelBytes)), "pw");
+  if (em.narrow)
+    widenPanels(
+      b,
+      { buffer: em.narrow.weights, addr: packed, offset: 0 },
+      { buffer: em.weights, addr: c32(0), offset: 0 },
+      panels * panelBytes,
+    );
+  const pw = em.narrow ? c32(0) : packed;
+  const xg = b.bind(add(scale(group, em.inGroup), scale(image, em.inImage)), "xg");
+  const yc = b.bind(
+    add(scale(channel, CONTAINER_BYTES[y.container]), scale(image, g.images > 1 ? y.strides[0]! : 0)),
+    "yc",
+  );
   const joined = em.finisher.residual;
   const rc = joined
     ? b.bind(add(scale(channel, CONTAINER_BYTES[joined.container]), scale(image, em.residualImage)), "rc")
     : c32(0);
+  if (em.pooling) {
+    emitPooled(b, em.pooling, rows, yc, channel, count, (to, n, row, p) => {
+      const at = (base: Expr, rowStep: number, step: number, hint: string): Expr =>
+        to.bind(add(add(base, scale(row, rowStep)), scale(p, step)), hint);
+      const xp = at(xg, g.inRow, g.inPixel, "xp");
+      const rp = joined ? at(rc, em.residualRow, em.residualPixel, "rp") : c32(0);
+      return computeTile(to, em, n, panels, xp, rp, pw, channel);
+    });
+    return;
+  }
   b.loop(
     0,
     g.rows,
     1,
     (row, inner) => {
-      const xr = inner.bind(add(xg, scale(row, g.inRow)), "xr");
+      const xr = inner.bind(add(xg, scale(row, em.inRow)), "xr");
       const yr = inner.bind(add(yc, scale(row, g.outRow)), "yr");
       const main = Math.floor(g.pixels / rows) * rows;
       const rr = joined ? inner.bind(add(rc, scale(row, em.residualRow)), "rr") : c32(0);
       const at = (to: Block, base: Expr, p: Expr, step: number, hint: string): Expr =>
         to.bind(add(base, scale(p, step)), hint);
       const tile = (to: Block, n: number, p: Expr): void => {
-        const xp = at(to, xr, p, g.inPixel, "xp");
+        const xp = at(to, xr, p, em.inPixel, "xp");
         const yp = at(to, yr, p, g.outPixel, "yp");
         const rp = joined ? at(to, rr, p, em.residualPixel, "rp") : c32(0);
-        emitTile(to, em, n, panels, xp, yp, rp, pw, channel, count);
+        const packed = computeTile(to, em, n, panels, xp, rp, pw, channel);
+        const columns = panels * PANEL;
+        const stored = columns - count <= (y.spare ?? 0) ? columns : count;
+        storeChannels(to, y, packed, { rows: n, columns, count: stored, address: yp, rowStep: g.outPixel });
       };
       inner.loop(0, main, rows, (p, to) => tile(to, rows, p), "p");
       if (main < g.pixels) tile(inner, g.pixels - main, c32(main));
@@ -169,20 +231,18 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first,
   );
 }
 
-/** `rows` pixels × `panels` panels: initialise, run over K, finish, store. */
-function emitTile(
+/** `rows` pixels × `panels` panels: initialise, run over K, finish. Returns the packed results. */
+function computeTile(
   b: Block,
   em: Emitter,
   rows: number,
   panels: number,
   xp: Expr,
-  yp: Expr,
   rp: Expr,
   pw: Expr,
   channel: Expr,
-  count: number,
-): void {
-  const { g, y, init } = em;
+): readonly Expr[] {
+  const { init } = em;
   const vectors = panels * 2;
   const start = (j: number): Expr =>
     init === undefined ? konst("i32x4", 0) : load("i32x4", init, scale(channel, 4), j * VECTOR_BYTES);
@@ -196,18 +256,15 @@ function emitTile(
   let at = 0;
   for (const run of em.runs) {
     emitRun(b, em, run, acc, xp, pw, at);
-    at += run.count * run.groups * GROUP_BYTES;
+    at += run.count * run.pitch * GROUP_BYTES;
   }
   const places = acc.map((_, i) => ({ addr: rp, offset: i * em.residualPixel }));
-  const packed = em.finisher.emit(
+  return em.finisher.emit(
     b,
     acc.map((row) => row.map((v) => v.ref)),
     channel,
     places,
   );
-  const columns = vectors * 4;
-  const stored = columns - count <= (y.spare ?? 0) ? columns : count;
-  storeChannels(b, y, packed, { rows, columns, count: stored, address: yp, rowStep: g.outPixel });
 }
 
 /** The K loop of one run; its weights start `at` bytes into each panel. */
@@ -220,7 +277,7 @@ function emitRun(
   pw: Expr,
   at: number,
 ): void {
-  const offset = run.offset + em.g.inOffset;
+  const offset = run.offset + em.inOffset;
   if (run.count === 1) {
     emitPiece(b, em, run.groups, acc, xp, offset, pw, at);
     return;
@@ -231,7 +288,7 @@ function emitRun(
     1,
     (s, inner) => {
       const xs = inner.bind(add(xp, scale(s, run.step)), "xs");
-      const ws = inner.bind(add(pw, scale(s, run.groups * GROUP_BYTES)), "ws");
+      const ws = inner.bind(add(pw, scale(s, run.pitch * GROUP_BYTES)), "ws");
       emitPiece(inner, em, run.groups, acc, xs, offset, ws, at);
     },
     "s",
@@ -251,7 +308,7 @@ function emitPiece(
   w: Expr,
   wOffset: number,
 ): void {
-  const groupBytes = (em.wide ? 2 : 4) * CONTAINER_BYTES[em.x.container];
+  const groupBytes = (em.wide ? 2 : 4) * em.elementBytes;
   const straight = groups <= UNROLL ? groups : groups % UNROLL;
   const looped = groups - straight;
   if (looped > 0) {
@@ -289,7 +346,7 @@ function emitGroup(
     b.bind(load(type, em.weights, w, wOffset + (j >> 1) * em.panelBytes + (j & 1) * VECTOR_BYTES), "w"),
   );
   acc.forEach((row, i) => {
-    const a = b.bind(load(type, em.x.buffer, x, xOffset + i * em.g.inPixel, "load32_splat"), "a");
+    const a = b.bind(load(type, em.x, x, xOffset + i * em.inPixel, "load32_splat"), "a");
     row.forEach((c, j) => {
       const product = em.wide
         ? op("add.i32x4", [c.ref, op("dot2.i32x4", [a, ws[j]!])])
@@ -312,11 +369,23 @@ function uniformRuns(terms: readonly WeightTerm[]): Run[] {
       terms[i + count]!.offset === first.offset + count * step
     )
       count++;
-    runs.push({ offset: first.offset, step, count, groups: first.groups });
+    runs.push({ offset: first.offset, step, count, groups: first.groups, pitch: first.groups });
     i += count;
   }
   return runs;
 }
+
+/** The same run over widened operands: K-groups of two. */
+const widenRun = (r: Run): Run => ({
+  offset: 2 * r.offset,
+  step: 2 * r.step,
+  count: r.count,
+  groups: 2 * r.groups,
+  pitch: 2 * r.pitch,
+});
+
+/** Widening the weights pays from a few pixels on. */
+const worthWidening = (g: Geometry): boolean => g.rows * g.pixels >= 4;
 
 function packPanels(
   g: Geometry,
