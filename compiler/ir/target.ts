@@ -17,6 +17,8 @@ export interface Target {
   readonly dot4: boolean;
   /** Register tiles of a contraction, best first; a tile is taken when it fits the remaining rows. */
   readonly tiles: readonly Tile[];
+  /** Tile of a contraction over operands widened to i16; absent where widening them is not worth it. */
+  readonly wideTile?: Tile;
   /** Tile of a matrix-vector product (one row). */
   readonly vectorTile: Tile;
   /** How many K groups an inner contraction loop handles per turn. */

@@ -245,12 +245,14 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
       ...lowered.buffers,
     ];
     const program: Program = { buffers, kernels: [lowered.kernel] };
+    const scratch = lowered.buffers.filter((b) => b.data === undefined);
     const run = await engine(program, kind);
     const memory = run(
       new Map([
         ["x", fill(xin.layout, xin.bytes, input, 0xa5)],
         ["r", fill(rin.layout, rin.bytes, residual, 0xa5)],
         ["y", new Uint8Array(yout.bytes).fill(0xa5)],
+        ...scratch.map((b) => [b.name, new Uint8Array(b.bytes).fill(0xa5)] as const),
       ]),
     );
     const got = read(yout.layout, memory.get("y")!);

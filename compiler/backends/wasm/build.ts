@@ -1,6 +1,6 @@
 /** A lowered program → the modules of a WASM artifact and where its ports lie. */
 import type { Dtype, PortLayout, SlotBoundary, Storage, WasmTarget } from "../../../runtime/format.ts";
-import type { Program } from "../../ir/kernel/ir.ts";
+import type { Buffer, Program } from "../../ir/kernel/ir.ts";
 import { legalize } from "../../ir/kernel/legalize.ts";
 import type { Port } from "../../ir/module.ts";
 import { sizeOf } from "../../ir/types.ts";
@@ -14,7 +14,7 @@ export interface PlacedPort {
   readonly layout: { readonly buffer: string; readonly container: Storage; readonly offset: number };
 }
 
-/** One program per target; both use the same buffers at the same places, and the same constants. */
+/** One program per target; both use the same buffers at the same places. Constants of one name are the same. */
 export interface WasmInput {
   readonly baseline: Program;
   readonly relaxed: Program | undefined;
@@ -45,10 +45,11 @@ export async function buildWasm(
   target: WasmTarget,
   { profile = false } = {},
 ): Promise<WasmModules> {
-  const baselineProgram = legalize(input.baseline, wasmSimd);
+  const extra = input.relaxed ? constantsBeside(input.baseline, input.relaxed) : [];
+  const legal = legalize(input.baseline, wasmSimd);
+  const baselineProgram = { ...legal, buffers: [...legal.buffers, ...extra] };
   const place = layout(baselineProgram, input.offsets);
   const { addresses, memoryPages } = place;
-  if (input.relaxed) checkSameConstants(input.baseline, input.relaxed);
   const baseline = await assembleModule({
     program: target === "wasm-relaxed" ? { ...baselineProgram, kernels: [] } : baselineProgram,
     addresses,
@@ -81,16 +82,20 @@ export async function buildWasm(
   };
 }
 
-function checkSameConstants(a: Program, b: Program): void {
-  const data = new Map(a.buffers.map((x) => [x.name, x]));
-  for (const x of b.buffers) {
-    const twin = data.get(x.name);
+/** Constants only the second program has; what both have must be the same. */
+function constantsBeside(a: Program, b: Program): Buffer[] {
+  const known = new Map(a.buffers.map((x) => [x.name, x]));
+  return b.buffers.filter((x) => {
+    const twin = known.get(x.name);
+    if (twin === undefined && x.data !== undefined) return true;
     const same =
       twin !== undefined &&
-      twin.bytes === x.bytes &&
-      (x.data === undefined || (twin.data !== undefined && x.data.every((v, i) => v === twin.data![i])));
+      (x.data === undefined
+        ? twin.bytes >= x.bytes
+        : twin.bytes === x.bytes && twin.data !== undefined && x.data.every((v, i) => v === twin.data![i]));
     if (!same) throw new Error(`the programs of the two modules disagree on buffer ${x.name}`);
-  }
+    return false;
+  });
 }
 
 const BYTES: { readonly [s in Storage]: number } = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4 };

@@ -28,6 +28,7 @@ export const wasmSimd: Target = {
     { rows: 2, columns: 8 },
     { rows: 1, columns: 8 },
   ],
+  wideTile: { rows: 4, columns: 8 },
   vectorTile: { rows: 1, columns: 8 },
   unroll: 1,
 };

@@ -1,4 +1,4 @@
-/** Writing kernel bodies: statements in order, fresh names, constant buffers collected on the side. */
+/** Writing kernel bodies: statements in order, fresh names, constant and scratch buffers collected on the side. */
 import { type Buffer, c32, type Expr, type Kernel, type KType, ref, type Stmt } from "../../ir/kernel/ir.ts";
 
 export interface Mutable {
@@ -33,11 +33,13 @@ export interface Block {
   ) => void;
   /** A constant buffer of these bytes; equal bytes share a buffer. Returns its name. */
   readonly constant: (data: Uint8Array, hint: string, align?: number) => string;
+  /** A buffer that only lives while the kernel runs. Returns its name. */
+  readonly scratch: (bytes: number, hint: string) => string;
 }
 
 export interface KernelBuilder {
   readonly block: Block;
-  /** The kernel and its constant buffers. */
+  /** The kernel and its constant and scratch buffers. */
   readonly finish: (
     reads: readonly string[],
     writes: readonly string[],
@@ -65,6 +67,11 @@ export function createKernel(name: string): KernelBuilder {
       align,
       data,
     };
+    buffers.push(buffer);
+    return buffer.name;
+  };
+  const scratch = (bytes: number, hint: string): string => {
+    const buffer: Buffer = { name: `${name}.${fresh(`s_${hint}`)}`, role: "temp", bytes, align: 16 };
     buffers.push(buffer);
     return buffer.name;
   };
@@ -106,13 +113,19 @@ export function createKernel(name: string): KernelBuilder {
         stmts.push({ k: "for", i, start, end, step, body: inner.stmts });
       },
       constant,
+      scratch,
     };
   };
   const block = makeBlock();
   return {
     block,
     finish: (reads, writes) => ({
-      kernel: { name, reads: [...reads, ...buffers.map((b) => b.name)], writes, body: block.stmts },
+      kernel: {
+        name,
+        reads: [...reads, ...buffers.map((b) => b.name)],
+        writes: [...writes, ...buffers.filter((b) => b.role === "temp").map((b) => b.name)],
+        body: block.stmts,
+      },
       buffers,
     }),
   };

@@ -2,6 +2,8 @@
  * Convolution and matmul as one outer-product micro-kernel: splat a K-group of activations, multiply-accumulate it against a packed
  * panel of weights, finish in registers. A K×K convolution walks the input rows it overlaps (no im2col): each is a segment of
  * contiguous bytes. Panels: [N / 8][segment][K / group][2][4 columns][group]; a tile reads one or more neighbouring panels.
+ * Where the target's dot product takes i16 pairs, bytes are widened once per kernel: the input of an image, then column by column
+ * the panels. The packed weights are the same for all targets.
  */
 import { add, c32, type Expr, konst, load, op, scale } from "../../ir/kernel/ir.ts";
 import type { Target, Tile } from "../../ir/target.ts";

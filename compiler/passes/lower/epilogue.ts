@@ -100,7 +100,7 @@ function packRows(
   const out = new Array<Expr>(chunks.length);
   for (const i of order) {
     const groups = chunks[i]!.map(({ acc, j }) => ({ v: site.block.bind(recipe(site, j, acc), "v"), j }));
-    while (groups.length < perVector) groups.push(groups.at(-1)!);
+    while (groups.length < perVector) groups.push(groups.at(-2) ?? groups[0]!);
     out[i] = pack(site, groups);
   }
   return out;

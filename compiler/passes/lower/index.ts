@@ -166,7 +166,7 @@ function addKernel(s: State, lowered: Lowered, call: Op | undefined): void {
   s.kernels.push(lowered.kernel);
   s.buffers.push(...lowered.buffers);
   s.steps.push({ kernel: lowered.kernel.name, call });
-  const consts = new Set(lowered.buffers.map((b) => b.name));
+  const consts = new Set(lowered.buffers.filter((b) => b.role === "const").map((b) => b.name));
   for (const name of [...lowered.kernel.reads, ...lowered.kernel.writes]) {
     if (consts.has(name)) continue;
     if (!s.first.has(name)) s.first.set(name, at);

@@ -17,7 +17,7 @@ export interface Stage {
 
 export interface Lowered {
   readonly kernel: Kernel;
-  /** Constant buffers of this kernel. */
+  /** Constant and scratch buffers of this kernel. */
   readonly buffers: readonly Buffer[];
 }
 
