@@ -8,6 +8,7 @@ import { rescaleAttr } from "../ir/ops/integer-rescale.ts";
 import { definePass } from "../ir/pass.ts";
 import { analyzeRanges, type Ranges, rangeAt, whole } from "../ir/ranges.ts";
 import type { Rational } from "../ir/rational.ts";
+import { evaluateExact } from "../ir/rescale/exact.ts";
 import { type Certified, certify as certifySpecs } from "../ir/rescale/index.ts";
 import type { Certificate, IntRange, RequantSpec } from "../ir/rescale/types.ts";
 import { rebuild } from "../ir/rewriter.ts";
@@ -59,6 +60,12 @@ function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
   const next = rebuild(func, (op, operands, b) => {
     if (op.name !== "qc.requant") return undefined;
     const { specs, intervals } = problem(op, ranges);
+    if (operands.length > 2) {
+      const a = intervals[0]!.map((r) => r.min);
+      const reason = `it sums ${operands.length} tensors at once, two at most can be proved`;
+      diagnostics.push(notCertified(op, 0, a, evaluateExact(specs[0]!, a), null, reason));
+      return undefined;
+    }
     const done: Certified = certifySpecs(specs, intervals);
     if (!done.ok) {
       const { channel, a, expected, got, reason } = done.counterexample;

@@ -102,14 +102,15 @@ function moveFunc(func: Func): Func {
     }
     const rule = rules[op.name] ?? (hasTrait(op, "movement") ? moveMovement : undefined);
     if (rule === undefined) throw new Error(`unsigned: no rule for ${op.name}`);
+    const operands = op.operands.map((v) => {
+      const m = moved.get(v)!;
+      return m.shift.length === 1 || takesChannels(op)
+        ? m
+        : { value: unshift(b, m, v.type, v.name), shift: NONE };
+    });
     moved.set(
       op.results[0]!,
-      rule(
-        b,
-        op,
-        op.operands.map((v) => moved.get(v)!),
-        (v) => consts.get(v),
-      ),
+      rule(b, op, operands, (v) => consts.get(v)),
     );
   }
   for (const r of func.results) b.addResult(movedResult(b, r, moved.get(r.value)!));
@@ -166,16 +167,33 @@ type RuleFn = (
   constant: (v: Value) => Dense | undefined,
 ) => Moved;
 
-/** y = f(x) that keeps the shift of its operand, e.g. max. */
-const keep =
-  (attrs: (a: Attrs, k: number) => Attrs = (a) => a): RuleFn =>
-  (b, op, [x]) => {
-    const k = uniformShift(x!);
-    return {
-      value: b.add1(op.name, [x!.value], attrs(op.attrs, k), options(op, [moveType(op.results[0]!.type, k)])),
-      shift: [k],
-    };
-  };
+/** Whether the op's rule takes a shift that differs per channel; the others see the operand without it. */
+function takesChannels(op: Op): boolean {
+  const last = op.results[0]!.type.shape.length - 1;
+  switch (op.name) {
+    case "qc.max_pool":
+      return true;
+    case "qc.sum_pool":
+      return attr<readonly number[]>(op, "pads").every((p) => p === 0);
+    case "qc.reduce_sum":
+      return !attr<readonly number[]>(op, "axes").includes(op.operands[0]!.type.shape.length - 1);
+    case "qc.requant":
+      return (
+        attr<number>(op, "axis") === last &&
+        op.operands.every((v) => v.type.shape.at(-1) === op.results[0]!.type.shape[last])
+      );
+    default:
+      return hasTrait(op, "movement");
+  }
+}
+
+/** clamp(t + k, lo + k, hi + k) = clamp(t, lo, hi) + k. */
+const moveClamp: RuleFn = (b, op, [x]) => {
+  const k = uniformShift(x!);
+  const attrs = { lo: attr<number>(op, "lo") + k, hi: attr<number>(op, "hi") + k };
+  const type = moveType(op.results[0]!.type, k);
+  return { value: b.add1(op.name, [x!.value], attrs, options(op, [type])), shift: [k] };
+};
 
 /** Shifts the result of an op that may choose its constant freely. */
 const target = (op: Op): number => wanted(op.results[0]!.type);
@@ -217,19 +235,28 @@ const rules: { readonly [name: string]: RuleFn } = {
     return { value: b.add1(op.name, [x!.value, y!.value], attrs, options(op)), shift: NONE };
   },
   "qc.sum_pool": (b, op, [x]) => {
-    const k = uniformShift(x!);
     const [kh, kw] = attr<readonly [number, number]>(op, "kernel");
-    return accumulate(b, op, [x!.value], { ...op.attrs, pad_value: attr<number>(op, "pad_value") + k }, [
-      k * kh * kw,
-    ]);
+    // With padding the shift is one number.
+    const pad_value = attr<number>(op, "pad_value") + at(x!.shift, 0);
+    const shift = x!.shift.map((k) => k * kh * kw);
+    return accumulate(b, op, [x!.value], { ...op.attrs, pad_value }, shift);
   },
   "qc.reduce_sum": (b, op, [x]) => {
     const shape = op.operands[0]!.type.shape;
     const count = attr<readonly number[]>(op, "axes").reduce((n, a) => n * shape[a]!, 1);
-    return accumulate(b, op, [x!.value], op.attrs, [uniformShift(x!) * count]);
+    const shift = x!.shift.map((k) => k * count);
+    return accumulate(b, op, [x!.value], op.attrs, shift);
   },
-  "qc.max_pool": keep(),
-  "qc.clamp": keep((a, k) => ({ lo: (a.lo as number) + k, hi: (a.hi as number) + k })),
+  "qc.max_pool": (b, op, [x]) => ({
+    value: b.add1(
+      op.name,
+      [x!.value],
+      op.attrs,
+      options(op, [{ ...op.results[0]!.type, elem: x!.value.type.elem }]),
+    ),
+    shift: x!.shift,
+  }),
+  "qc.clamp": moveClamp,
   "qc.table": (b, op, [x]) => {
     const k = target(op);
     const table = attr<Dense>(op, "table");

@@ -153,17 +153,21 @@ function rewritePick(
   const position = new Map(d.kept(op.operands[0]!).map((c, i) => [c, i]));
   const indices = d.kept(y).map((c) => position.get(picks[c]!)!);
   const last = x.type.shape.length - 1;
-  const names = { loc: op.loc, names: [y.name] };
-  if (op.name === "layout.gather") return [b.add1(op.name, [x], { axis: last, indices }, names)];
+  const options = { loc: op.loc, names: [y.name] };
+  const gathered = (v: Value) => [b.add1("layout.gather", [v], { axis: last, indices }, options)];
+  if (op.name === "layout.gather") return gathered(x);
   const list = (key: string): number[] => [...attr<readonly number[]>(op, key)];
   const [starts, ends, steps, axes] = [list("starts"), list("ends"), list("steps"), list("axes")];
   const i = axes.indexOf(last);
   const run = indices.every((c, j) => c === indices[0]! + j);
+  if (!run && axes.length === 1) return gathered(x);
   starts[i] = run ? indices[0]! : 0;
   ends[i] = run ? indices.at(-1)! + 1 : x.type.shape[last]!;
   steps[i] = 1;
-  const slice = b.add1("layout.slice", [x], { starts, ends, steps, axes }, names);
-  return [run ? slice : b.add1("layout.gather", [slice], { axis: last, indices }, names)];
+  const attrs = { starts, ends, steps, axes };
+  return run
+    ? [b.add1("layout.slice", [x], attrs, options)]
+    : gathered(b.add1("layout.slice", [x], attrs, { loc: op.loc }));
 }
 
 function rewriteOther(d: Demand, op: Op, operands: readonly Value[], b: FuncBuilder) {

@@ -6,6 +6,7 @@ import {
   ceil,
   cmp,
   div,
+  eq,
   floor,
   fromNumber,
   mul,
@@ -37,7 +38,15 @@ const limited = (x: Rational, lo: number, hi: number): Rational => {
 };
 const integerRational = (n: bigint): Rational => ({ num: n, den: 1n });
 
-/** The float ops that map rationals to rationals; undefined result: outside the domain. */
+const zeroAtZero = ([a]: readonly Rational[]): Rational | undefined => (sign(a!) === 0 ? ZERO : undefined);
+
+/** √n of a perfect square. */
+function integerRoot(n: bigint): bigint | undefined {
+  const near = BigInt(Math.round(Math.sqrt(Number(n))));
+  return near * near === n ? near : undefined;
+}
+
+/** The float ops where they map rationals to rationals; undefined result: outside the domain, or irrational. */
 const rationalOps: {
   readonly [op: string]: (a: readonly Rational[], e: RealExpr & { k: "op" }) => Rational | undefined;
 } = {
@@ -67,6 +76,25 @@ const rationalOps: {
     let r = ONE;
     for (let i = 0n; i < b!.num; i++) r = mul(r, a!);
     return r;
+  },
+  "float.softsign": ([a]) => div(a!, add(ONE, max(a!, neg(a!)))),
+  // Irrational elsewhere.
+  "float.exp": ([a]) => (sign(a!) === 0 ? ONE : undefined),
+  "float.log": ([a]) => (eq(a!, ONE) ? ZERO : undefined),
+  "float.sigmoid": ([a]) => (sign(a!) === 0 ? rational(1n, 2n) : undefined),
+  "float.cos": ([a]) => (sign(a!) === 0 ? ONE : undefined),
+  "float.sin": zeroAtZero,
+  "float.tanh": zeroAtZero,
+  "float.erf": zeroAtZero,
+  "float.gelu": zeroAtZero,
+  "float.silu": zeroAtZero,
+  "float.mish": zeroAtZero,
+  "float.elu": ([a]) => (sign(a!) >= 0 ? a : undefined),
+  "float.celu": ([a]) => (sign(a!) >= 0 ? a : undefined),
+  "float.selu": ([a], e) => (sign(a!) >= 0 ? mul(num(e, "gamma"), a!) : undefined),
+  "float.sqrt": ([a]) => {
+    const [n, d] = sign(a!) < 0 ? [] : [integerRoot(a!.num), integerRoot(a!.den)];
+    return n === undefined || d === undefined ? undefined : rational(n, d);
   },
 };
 
