@@ -5,16 +5,11 @@ import type { OnnxModel, OnnxTensor } from "../compiler/frontend/onnx/model.ts";
 import { readModel } from "../compiler/frontend/onnx/reader.ts";
 import { elements } from "../compiler/frontend/onnx/tensor.ts";
 import { type NpyArray, type NpyData, parseNpz, rowOf } from "./npy.ts";
+import { requireOrSkip } from "./require.ts";
 
 const ROOT = fileURLToPath(new URL("../../shared/zoo/", import.meta.url));
 
-export const zooIsThere: boolean = existsSync(ROOT);
-
-if (!zooIsThere) {
-  if (process.env.QC_REQUIRE_ALL === "1")
-    throw new Error(`QC_REQUIRE_ALL is set, and there is no zoo at ${ROOT}`);
-  console.warn(`skipped: tests over real models (no zoo at ${ROOT})`);
-}
+export const zooIsThere: boolean = requireOrSkip("real models", existsSync(ROOT), `no zoo at ${ROOT}`);
 
 /** Names such as `int8-qdq/mlperf_resnet8`, sorted; none when the zoo is absent. */
 export function zooModels(folder?: string): string[] {

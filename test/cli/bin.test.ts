@@ -4,14 +4,15 @@ import { existsSync } from "node:fs";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
+import { requireOrSkip } from "../require.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const bin = join(root, "bin/qc.js");
-const built = existsSync(join(root, "dist/compiler/cli/main.js"));
-if (!built) {
-  if (process.env.QC_REQUIRE_ALL === "1") throw new Error("no build: run npm run build first");
-  console.warn("skipped: no build (npm run build)");
-}
+const built = requireOrSkip(
+  "bin/qc.js",
+  existsSync(join(root, "dist/compiler/cli/main.js")),
+  "no build (npm run build)",
+);
 const system = (process.env.PATH ?? "")
   .split(delimiter)
   .filter((p) => !p.includes("node_modules"))

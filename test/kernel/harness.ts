@@ -6,6 +6,7 @@ import { runProgram } from "../../compiler/ir/kernel/interpreter.ts";
 import type { Program } from "../../compiler/ir/kernel/ir.ts";
 import { legalize } from "../../compiler/ir/kernel/legalize.ts";
 import { verifyProgram } from "../../compiler/ir/kernel/verifier.ts";
+import { requireOrSkip } from "../require.ts";
 
 export type Engine = "interpreter" | "baseline" | "relaxed";
 
@@ -19,12 +20,11 @@ const probe = Uint8Array.from([
   ...[10, probeBody.length + 2, 1, probeBody.length, ...probeBody],
 ]);
 /** Whether this engine knows relaxed SIMD. Node 20 does not by default. */
-export const hasRelaxed: boolean = WebAssembly.validate(probe);
-if (!hasRelaxed) {
-  const reason = `relaxed SIMD is missing in ${process.version}: relaxed modules are not run`;
-  if (process.env.QC_REQUIRE_ALL === "1") throw new Error(reason);
-  console.warn(`SKIPPED ${reason}`);
-}
+export const hasRelaxed: boolean = requireOrSkip(
+  "relaxed SIMD",
+  WebAssembly.validate(probe),
+  `missing in ${process.version}: relaxed modules are not run`,
+);
 
 /** Deterministic bytes; extremes are frequent. */
 export function randomBytes(n: number, seed: number): Uint8Array {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { full } from "../require.ts";
 import { evaluateOnnx, floatsOf } from "./evaluate.ts";
 import { randomModel } from "./random-model.ts";
 import { equals, toFloat32 } from "./rational.ts";
@@ -6,7 +7,7 @@ import { evaluateSlowly } from "./slow.ts";
 import { exactAt } from "./tensor.ts";
 
 describe("fast and slow exact evaluation agree at every tensor", () => {
-  const count = process.env.QC_REQUIRE_ALL === "1" ? 2000 : 300;
+  const count = full ? 2000 : 300;
   const covered = new Set<string>();
   it(`on ${count} random graphs`, () => {
     let elements = 0;

@@ -9,6 +9,7 @@
  *   where it is clear.
  */
 import { describe, expect, it } from "vitest";
+import { full } from "../require.ts";
 import { loadModel, loadModelBytes, loadSamples, randomInputs, zooIsThere, zooModels } from "../zoo.ts";
 import { compareSteps, histogram } from "./difference.ts";
 import { evaluateOnnx, type NumericArray } from "./evaluate.ts";
@@ -44,7 +45,7 @@ describe.skipIf(!zooIsThere)("oracle and onnxruntime", () => {
     const samples = loadSamples(name);
     const input = model.graph.inputs.find((info) => !model.graph.initializers.has(info.name))!.name;
     const output = model.graph.outputs[0]!.name;
-    const seeded = process.env.QC_REQUIRE_ALL === "1" ? randomInputs(model, 1, 2) : [];
+    const seeded = full ? randomInputs(model, 1, 2) : [];
     const given = samples.inputs.slice(0, SAMPLES).map((data) => new Map([[input, data as NumericArray]]));
     const tensors = [...evaluateOnnx(model, given[0]!).quantizers].map(([name, { dtype }]) => ({
       name,

@@ -5,14 +5,15 @@ import type { AddressInfo } from "node:net";
 import { type Browser, chromium } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { artifactFiles } from "../../compiler/backends/wasm/artifact/files.ts";
+import { requireOrSkip } from "../require.ts";
 import { fixture } from "./fixture.ts";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const present = existsSync(executablePath);
-if (!present) {
-  if (process.env.QC_REQUIRE_ALL === "1") throw new Error(`no Chromium at ${executablePath} (set CHROMIUM)`);
-  console.warn(`skipped: no Chromium at ${executablePath} (set CHROMIUM)`);
-}
+const present = requireOrSkip(
+  "Chromium",
+  existsSync(executablePath),
+  `not at ${executablePath} (set CHROMIUM)`,
+);
 const args = [
   "--no-sandbox",
   "--disable-gpu",
