@@ -22,12 +22,55 @@ const roots = new Set([
 ]);
 /** Ops that finish a result in registers, in this order at most once each. */
 const finishers = ["qc.rescale", "qc.clamp", "qc.table"];
-/** Dense contractions also take a residual: a second rescale that joins their quantized result with another tensor of its shape. */
-const takesResidual = (op: Op): boolean =>
+/**
+ * Dense contractions also take a residual – a second rescale that joins their quantized result with another tensor of its shape –
+ * and convolutions a pool.
+ */
+const isDense = (op: Op): boolean =>
   op.name === "qc.matmul" || (op.name === "qc.conv" && attr<number>(op, "groups") === 1);
 
 interface Group {
   readonly ops: Op[];
+}
+
+/** Whether `op` pools the image `v` in windows that neither overlap nor need padding. */
+function pools(op: Op, v: Value): boolean {
+  const e = v.type.elem;
+  if (v.type.shape.length !== 4 || e.kind !== "int" || e.signed || e.bits > 8 || op.operands.length !== 1)
+    return false;
+  if (op.name === "qc.reduce_sum") return attr<readonly number[]>(op, "axes").join() === "1,2";
+  if (op.name !== "qc.max_pool" && op.name !== "qc.sum_pool") return false;
+  const kernel = attr<readonly number[]>(op, "kernel");
+  const strides = attr<readonly number[]>(op, "strides");
+  const dilations = (op.attrs.dilations ?? [1, 1]) as readonly number[];
+  return (
+    attr<readonly number[]>(op, "pads").every((p) => p === 0) &&
+    dilations.every((d) => d === 1) &&
+    strides.every((s, i) => s >= kernel[i]!)
+  );
+}
+
+/** How far a kernel is: what may still follow in registers. */
+interface Progress {
+  /** Index of the next finisher. */
+  readonly stage: number;
+  /** Whether a residual, or a pool, may still come. */
+  readonly residual: boolean;
+  readonly pool: boolean;
+}
+
+/** What remains possible after `op`, or undefined if it cannot be fused behind `value`. */
+function advance(p: Progress, op: Op, value: Value): Progress | undefined {
+  if (p.pool && p.stage > 0 && pools(op, value)) {
+    const done = op.name === "qc.max_pool" ? finishers.length : 0;
+    return { stage: done, residual: false, pool: false };
+  }
+  const shapes = [...op.operands, op.results[0]!].map((v) => v.type.shape);
+  if (!shapes.every((s) => sameShape(s, value.type.shape))) return undefined;
+  const at = finishers.indexOf(op.name);
+  if (op.name === "qc.rescale" && op.operands.length === 2)
+    return p.residual && p.stage > 0 ? { ...p, stage: at + 1, residual: false } : undefined;
+  return op.operands.length === 1 && at >= p.stage ? { ...p, stage: at + 1 } : undefined;
 }
 
 /** The chain of single-use ops that follow `root` and can be fused with it. `taken`: ops that belong to a kernel already. */
@@ -39,21 +82,21 @@ function chain(
 ): Op[] {
   const ops = [root];
   if (!roots.has(root.name)) return ops;
-  let stage = root.name === "qc.rescale" || root.name === "qc.max_pool" ? 1 : 0;
-  let joined = !takesResidual(root);
+  const started = root.name === "qc.rescale" || root.name === "qc.max_pool";
+  const dense = isDense(root);
+  let progress: Progress | undefined = {
+    stage: started ? 1 : 0,
+    residual: dense,
+    pool: dense && root.name === "qc.conv",
+  };
   for (;;) {
     const value = ops.at(-1)!.results[0]!;
     const next = users.get(value);
     const op = next?.[0];
     if (results.has(value) || next?.length !== 1 || op === undefined || taken.has(op)) return ops;
-    if (op.operands.some((v) => !sameShape(v.type.shape, value.type.shape))) return ops;
-    if (!sameShape(op.results[0]!.type.shape, value.type.shape)) return ops;
-    const residual = op.name === "qc.rescale" && op.operands.length === 2;
-    if (residual ? joined || stage === 0 : op.operands.length !== 1 || finishers.indexOf(op.name) < stage)
-      return ops;
+    progress = advance(progress, op, value);
+    if (progress === undefined) return ops;
     ops.push(op);
-    joined ||= residual;
-    stage = finishers.indexOf(op.name) + 1;
   }
 }
 

@@ -1,12 +1,12 @@
 /** Convolutions and matmuls: the reference interpreter against the kernels in all engines, over random shapes. */
 import { describe, expect, it } from "vitest";
 import { wasmRelaxed, wasmSimd } from "../../compiler/backends/wasm/target.ts";
-import { createBuilder } from "../../compiler/ir/builder.ts";
+import { createBuilder, type FuncBuilder } from "../../compiler/ir/builder.ts";
 import { interpretFunc } from "../../compiler/ir/interpreter.ts";
 import type { Buffer, Program } from "../../compiler/ir/kernel/ir.ts";
 import type { Attrs, Dense, Func, Value } from "../../compiler/ir/module.ts";
 import { runPipeline } from "../../compiler/ir/pass.ts";
-import { fromNumber, rational } from "../../compiler/ir/rational.ts";
+import { fromNumber, type Rational, rational } from "../../compiler/ir/rational.ts";
 import { type IntType, int, sizeOf, tensor, U8 } from "../../compiler/ir/types.ts";
 import { certify } from "../../compiler/passes/certify.ts";
 import { lowerContraction } from "../../compiler/passes/lower/contraction.ts";
@@ -28,6 +28,8 @@ const limitOf = (kind: Engine): number => (kind === "relaxed" && refusal !== und
 interface Shape {
   readonly n: number;
   readonly residual: boolean;
+  /** Pool behind the result: its window, or the whole image. */
+  readonly pool: "none" | "max" | "sum" | "all";
   readonly h: number;
   readonly w: number;
   readonly c: number;
@@ -70,6 +72,7 @@ function randomShape(r: Random, depthwise: boolean): Shape {
   return {
     n: r.int(0, 3) === 0 ? 2 : 1,
     residual: !depthwise && groups === 1 && r.int(0, 3) === 0,
+    pool: depthwise || groups > 1 ? "none" : pick(r, ["none", "none", "max", "sum", "all"] as const),
     h,
     w,
     c,
@@ -127,27 +130,44 @@ function buildFunc(r: Random, s: Shape): { func: Func; x: Value } {
     { axis: 3, scales: [scales], offset, zero_point: rational(3n), lo: 0, hi: 255 },
     { types: [tensor(acc.type.shape, U8)] },
   );
-  if (!s.residual) {
-    b.result(y, { name: "y", dtype: "uint8" });
-    return { func: b.build(), x };
-  }
-  const other = b.param(acc.type.shape.length === 4 ? { ...y.type } : y.type, { name: "r", dtype: "uint8" });
-  const terms = [fromNumber(Math.fround(0.71)), fromNumber(Math.fround(r.int(1, 20) / 16))];
-  const sum = b.add1(
+  const joined = s.residual ? addResidual(r, b, y) : y;
+  b.result(addPool(r, b, joined, s.pool), { name: "y", dtype: "uint8" });
+  return { func: b.build(), x };
+}
+
+const toU8 = (b: FuncBuilder, operands: readonly Value[], scales: readonly Rational[]): Value =>
+  b.add1(
     "qc.requant",
-    r.int(0, 1) === 0 ? [y, other] : [other, y],
+    operands,
     {
       axis: 3,
-      scales: terms.map((t) => [t]),
+      scales: scales.map((t) => [t]),
       offset: [rational(-7n, 2n)],
       zero_point: rational(0n),
       lo: 5,
       hi: 250,
     },
-    { types: [y.type] },
+    { types: [tensor(operands[0]!.type.shape, U8)] },
   );
-  b.result(sum, { name: "y", dtype: "uint8" });
-  return { func: b.build(), x };
+
+function addResidual(r: Random, b: FuncBuilder, y: Value): Value {
+  const other = b.param(y.type, { name: "r", dtype: "uint8" });
+  const terms = [fromNumber(Math.fround(0.71)), fromNumber(Math.fround(r.int(1, 20) / 16))];
+  return toU8(b, r.int(0, 1) === 0 ? [y, other] : [other, y], terms);
+}
+
+function addPool(r: Random, b: FuncBuilder, y: Value, pool: Shape["pool"]): Value {
+  const [, h, w] = y.type.shape as [number, number, number];
+  const kernel = [r.int(1, Math.min(h, 3)), r.int(1, Math.min(w, 4))] as const;
+  const strides = kernel.map((k) => k + (r.int(0, 4) === 0 ? 1 : 0));
+  const pads = [0, 0, 0, 0];
+  if (pool === "none") return y;
+  if (pool === "max") return b.add1("qc.max_pool", [y], { kernel, strides, pads, dilations: [1, 1] });
+  const sum =
+    pool === "sum"
+      ? b.add1("qc.sum_pool", [y], { kernel, strides, pads, pad_value: 0 })
+      : b.add1("qc.reduce_sum", [y], { axes: [1, 2], keepdims: true });
+  return toU8(b, [sum], [rational(1n, BigInt(pool === "sum" ? kernel[0] * kernel[1] : h * w))]);
 }
 
 /** The bytes of a layout's buffer that hold the tensor and its halo; padding channels keep `garbage`. */
@@ -205,8 +225,9 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
   const data = Int32Array.from({ length: sizeOf(x.type.shape) }, () =>
     s.x.signed ? r.int(-32768, 32767) : r.int(0, 2 ** s.x.bits - 1),
   );
-  const other = Int32Array.from({ length: sizeOf(y.type.shape) }, () => r.int(0, 255));
-  const rin = imageLayout("r", y, undefined, y.type.shape[3]! + (s.loose ? 3 : 0));
+  const joined = ready.params[1]?.value ?? y;
+  const other = Int32Array.from({ length: sizeOf(joined.type.shape) }, () => r.int(0, 255));
+  const rin = imageLayout("r", joined, undefined, joined.type.shape[3]! + (s.loose ? 3 : 0));
   const extra = s.loose ? 1 : 0;
   const [top, left, bottom, right] = s.pads;
   const halo = {
@@ -230,7 +251,7 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
       x.type.shape,
       s.x,
     );
-    const residual = denseConst(other, y.type.shape, U8);
+    const residual = denseConst(other, joined.type.shape, U8);
     const operands = ready.params.length > 1 ? [input, residual] : [input];
     const [want] = interpretFunc({ funcs: [ready] }, ready, operands);
     const target = kind === "baseline" ? wasmSimd : wasmRelaxed;

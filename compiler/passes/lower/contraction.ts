@@ -112,7 +112,8 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const finisher = finisherOf(split?.before ?? stage, k.block, size);
   const pooling = split && poolingOf(split, k.block, size);
   const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
-  const tile = chooseTile(stage.target, g.pixels, g.n, wideTile);
+  const best = chooseTile(stage.target, g.pixels, g.n, wideTile);
+  const tile = pooling ? { rows: (wideTile ?? stage.target.tiles[0]!).rows, panels: 1 } : best;
   const widened = wideTile && widenedInput(k.block, g);
   const runs = uniformRuns(terms);
   const image = y.shape.length === 4;
@@ -200,7 +201,7 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first,
     emitPooled(b, em.pooling, rows, yc, channel, count, (to, n, row, p) => {
       const at = (base: Expr, rowStep: number, step: number, hint: string): Expr =>
         to.bind(add(add(base, scale(row, rowStep)), scale(p, step)), hint);
-      const xp = at(xg, g.inRow, g.inPixel, "xp");
+      const xp = at(xg, em.inRow, em.inPixel, "xp");
       const rp = joined ? at(rc, em.residualRow, em.residualPixel, "rp") : c32(0);
       return computeTile(to, em, n, panels, xp, rp, pw, channel);
     });
