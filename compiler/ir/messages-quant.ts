@@ -197,3 +197,16 @@ export const noKernel = (op: Op): Diagnostic =>
       fixes: ["run it with the reference interpreter (qc run), or cut the graph around it"],
     },
   );
+
+/** A curve or softmax over more integers than a table covers. */
+export const inputTooWide = (n: Neighbours, op: Op, operand: Value, bits: number): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2108",
+    `${onnxName(op)} reads ${bits}-bit integers; its exact integer form is a table, which takes at most 8 bits`,
+    {
+      ...locOf(op),
+      notes: around(n, operand, op) ?? [],
+      fixes: [`quantize the input of ${onnxName(op)} to 8 bits`],
+    },
+  );

@@ -1,10 +1,11 @@
 /** Elementwise float ops: affine ones stay affine, curves over one small integer tensor become expressions. */
-import { noQuantizer } from "../../ir/messages-quant.ts";
+import type { Diagnostic } from "../../ir/diagnostics.ts";
+import { inputTooWide, noQuantizer } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
-import { div, fromNumber, neg, ONE, rational, sign } from "../../ir/rational.ts";
+import { div, fromNumber, neg, ONE, rational, sign, ZERO } from "../../ir/rational.ts";
 import { type Context, poison } from "./context.ts";
-import { liftAdd, liftProduct } from "./linear.ts";
+import { integerConst, liftAdd, liftProduct } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { intElem } from "./ranges.ts";
 import {
@@ -33,8 +34,16 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   if (mapped !== undefined) return mapped;
   const culprit = op.operands.findIndex((_, i) => reps[i]!.kind !== "constant");
   const v = op.operands[Math.max(0, culprit)]!;
-  ctx.report(noQuantizer(ctx, op, v, boundsOf(ctx.rep(v))));
+  const rep = ctx.rep(v);
+  const bits = rep.kind === "linear" && rep.terms.length === 1 ? intElem(rep.terms[0]!.value).bits : 0;
+  ctx.report(bits > TABLE_BITS ? tooWide(ctx, op, v, bits, rep) : noQuantizer(ctx, op, v, boundsOf(rep)));
   return poison(shape);
+}
+
+/** Either the quantizer in front is too fine for a table, or there is none and the integers are an accumulator's. */
+export function tooWide(ctx: Context, op: Op, v: Value, bits: number, rep: Rep): Diagnostic {
+  const quantized = ctx.definition(v)?.name === "quant.dequantize";
+  return quantized ? inputTooWide(ctx, op, v, bits) : noQuantizer(ctx, op, v, boundsOf(rep));
 }
 
 const bound = (x: number) => (Number.isFinite(x) ? fromNumber(x) : undefined);
@@ -61,10 +70,11 @@ function liftAffine(ctx: Context, op: Op, reps: readonly Rep[]): Rep | undefined
     case "float.add":
     case "float.sub": {
       const minus = op.name === "float.sub";
-      if (a.kind === "linear" && b?.kind === "constant") return shifted(shape, a, b, minus);
+      if (a.kind === "linear" && b?.kind === "constant")
+        return shifted(shape, a, b, minus) ?? joinConstant(ctx, op, a, b, 1);
       if (a.kind === "constant" && b?.kind === "linear") {
         const negated = minus ? scaleBy(b, [neg(ONE)], 1) : b;
-        return negated && shifted(shape, negated, a, false);
+        return negated && (shifted(shape, negated, a, false) ?? joinConstant(ctx, op, negated, a, 0));
       }
       if (a.kind !== "linear" || b?.kind !== "linear") return undefined;
       const [x, y] = [plain(ctx, op, a, 0), plain(ctx, op, b, 1)];
@@ -99,6 +109,17 @@ function plain(ctx: Context, op: Op, r: Linear, index: number): Linear | undefin
 
 const couldBeCurve = (op: Op, reps: readonly Rep[]): boolean =>
   liftMapped(op, reps, op.results[0]!.type.shape) !== undefined;
+
+/** r ± a quantized constant that varies along several axes (a positional embedding): one more term of integers. */
+function joinConstant(ctx: Context, op: Op, r: Linear, c: Constant, index: number): Rep | undefined {
+  const x = plain(ctx, op, r, 1 - index);
+  if (c.grid === undefined || c.grid.scale.length > 1 || x === undefined) return undefined;
+  const value = integerConst(ctx, c.grid.q, c.shape, op.operands[index]!.name);
+  const minus = op.name === "float.sub" && index === 1;
+  const scale = minus ? [neg(c.grid.scale[0]!)] : c.grid.scale;
+  const term: Linear = { kind: "linear", shape: c.shape, terms: [{ value, scale }], offset: [ZERO], axis: 1 };
+  return liftAdd(ctx, op, x, term);
+}
 
 function shifted(shape: readonly number[], r: Linear, c: Constant, minus: boolean): Linear | undefined {
   const k = channelsOf(c, shape);

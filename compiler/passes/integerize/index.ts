@@ -23,11 +23,12 @@ import { div, fromNumber, mul, neg, type Rational, rational, sign, toNumber } fr
 import { dce } from "../../ir/rewriter.ts";
 import type { QuantType } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
-import { liftElementwise } from "./elementwise.ts";
+import { liftElementwise, TABLE_BITS, tooWide } from "./elementwise.ts";
 import { integerConst, liftAveragePool, liftConv, liftMatmul, liftMaxPool, liftReduce } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftMovement } from "./movement.ts";
 import { liftQuantize } from "./quantize.ts";
+import { intElem } from "./ranges.ts";
 import { at, type Constant, type Linear, type PerChannel, perTensor, type Rep } from "./rep.ts";
 
 export interface IntegerizeOptions {
@@ -126,15 +127,13 @@ function liftSoftmax(ctx: Context, op: Op): Rep {
   const x = materialize(ctx, op, ctx.rep(xv), xv);
   if (x === undefined) return poison(shape);
   const term = x.terms[0]!;
-  const elem = term.value.type.elem;
-  if (
-    x.terms.length !== 1 ||
-    !perTensor(x) ||
-    elem.kind !== "int" ||
-    elem.bits > 8 ||
-    sign(term.scale[0]!) <= 0
-  ) {
+  if (x.terms.length !== 1 || !perTensor(x) || sign(term.scale[0]!) <= 0) {
     ctx.report(noQuantizer(ctx, op, xv, boundsOf(x)));
+    return poison(shape);
+  }
+  const { bits } = intElem(term.value);
+  if (bits > TABLE_BITS) {
+    ctx.report(tooWide(ctx, op, xv, bits, x));
     return poison(shape);
   }
   const axis = attr<number>(op, "axis");
