@@ -1,7 +1,8 @@
 /**
  * Depthwise convolution, eight channels at a time: four kernel rows of a column are interleaved byte by byte, so that one dot
  * product sums them for four channels; a column serves every output pixel of the tile that it touches.
- * Weights: [C / 8][column, row group][2][4 channels][4 rows].
+ * Weights: [C / 8][column, row group][2][4 channels][4 rows]. Where the target's dot product takes i16 pairs, rows are interleaved
+ * in pairs instead.
  */
 import { add, c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
 import type { Dense } from "../../ir/module.ts";
@@ -13,6 +14,7 @@ import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { bytePart } from "./weights.ts";
+import { addPanel, widenPanels } from "./widen.ts";
 
 const CHANNELS = 8;
 /** Output pixels per tile: two accumulators each, beside the interleaved column and its weights. */
@@ -43,6 +45,15 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const blocks = Math.ceil(channels / CHANNELS);
   const weights = k.block.constant(packQuads(w, quads, blocks), "w");
   const blockBytes = quads.length * 32;
+  // The weights of one block as i16, whole again where they were split into bytes.
+  const wide = stage.target.wideTile && k.block.scratch(2 * blockBytes, "w");
+  const widenWeights = (b: Block, panel: string, pw: Expr): void => {
+    const to = { buffer: panel, addr: c32(0), offset: 0 };
+    widenPanels(b, { buffer: weights, addr: pw, offset: 0 }, to, blockBytes);
+    quads.forEach((q, i) => {
+      if (q.part > 0) addPanel(b, panel, (i - q.part) * 64, i * 64, 64);
+    });
+  };
   const epilogue = epilogueOf(stage, k.block, blocks * CHANNELS);
   const init = epilogue.hasInit
     ? k.block.constant(bytesOf(padTo(epilogue.init, blocks * CHANNELS), "i32"), "init")
@@ -75,22 +86,38 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
         const px = (col - q.kx * dw) / sw;
         return Number.isInteger(px) && px >= 0 && px < pixels ? [{ q, qi, px }] : [];
       });
-      const byRows = new Map<string, readonly [Expr, Expr]>();
-      for (const { q, qi, px } of used) {
-        const key = q.taps.map((t) => `${t.ky},${t.kx - q.kx}`).join(";");
-        let halves = byRows.get(key);
-        if (halves === undefined) {
-          const offsets = q.taps.map(
-            (t) => x.offset + (t.ky * dh - top) * rowBytes + (col + (t.kx - q.kx) * dw - left) * pixelBytes,
-          );
-          halves = interleave(b, x, pa, offsets);
-          byRows.set(key, halves);
-        }
-        halves.forEach((half, h) => {
-          const c = acc[px]![h]!;
-          b.set(c, op("dot4_s8u8.i32x4", [c.ref, load("i8x16", weights, pw, qi * 32 + h * 16), half]));
-        });
+      const offsetsOf = (q: Quad): number[] =>
+        q.taps.map(
+          (t) => x.offset + (t.ky * dh - top) * rowBytes + (col + (t.kx - q.kx) * dw - left) * pixelBytes,
+        );
+      const byRows = new Map<string, { readonly offsets: number[]; readonly uses: typeof used }>();
+      for (const use of used) {
+        const offsets = offsetsOf(use.q);
+        const same = byRows.get(offsets.join()) ?? { offsets, uses: [] };
+        same.uses.push(use);
+        byRows.set(offsets.join(), same);
       }
+      for (const { offsets, uses } of byRows.values())
+        if (wide)
+          for (let pair = 0; 2 * pair < offsets.length; pair++) {
+            const halves = interleavePair(b, x, pa, offsets.slice(2 * pair, 2 * pair + 2));
+            for (const { q, qi, px } of uses) {
+              if (q.part > 0) continue;
+              halves.forEach((half, h) => {
+                const c = acc[px]![h]!;
+                const taps = load("i16x8", wide, c32(0), qi * 64 + pair * 32 + h * 16);
+                b.set(c, op("add.i32x4", [c.ref, op("dot2.i32x4", [half, taps])]));
+              });
+            }
+          }
+        else {
+          const halves = interleave(b, x, pa, offsets);
+          for (const { qi, px } of uses)
+            halves.forEach((half, h) => {
+              const c = acc[px]![h]!;
+              b.set(c, op("dot4_s8u8.i32x4", [c.ref, load("i8x16", weights, pw, qi * 32 + h * 16), half]));
+            });
+        }
     }
     const packed = epilogue.emit(
       b,
@@ -113,6 +140,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     const pw = b.bind(scale(cb, blockBytes), "pw");
     const xi = b.bind(add(channel, scale(image, imageBytes)), "xi");
     const yi = b.bind(add(scale(channel, elementBytes), scale(image, y.strides[0]!)), "yi");
+    if (wide) widenWeights(b, wide, pw);
     b.loop(
       0,
       oh,
@@ -225,6 +253,15 @@ function interleave(b: Block, x: Layout, pa: Expr, offsets: readonly number[]): 
   const a = b.bind(op("shuffle.i8x16", [row(0), row(1)], LOW8), "s");
   const c = rows.length > 2 ? b.bind(op("shuffle.i8x16", [row(2), row(3)], LOW8), "s") : a;
   return [b.bind(op("shuffle.i8x16", [a, c], LOW16), "q"), b.bind(op("shuffle.i8x16", [a, c], HIGH16), "q")];
+}
+
+/** Rows r0, r1 of eight channels → i16 [c0: r0 r1, c1 …] for channels 0–3 and 4–7. A missing row repeats the other. */
+function interleavePair(b: Block, x: Layout, pa: Expr, offsets: readonly number[]): readonly [Expr, Expr] {
+  const [first, last] = offsets.map((offset) =>
+    b.bind(load("i16x8", x.buffer, pa, offset, "load8x8_u"), "r"),
+  ) as [Expr, Expr?];
+  const rows = [first, last ?? first];
+  return [b.bind(op("shuffle.i16x8", rows, LOW16), "q"), b.bind(op("shuffle.i16x8", rows, HIGH16), "q")];
 }
 
 const padTo = (list: Int32Array, n: number): Int32Array => {
