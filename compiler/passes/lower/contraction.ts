@@ -17,7 +17,7 @@ import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool } from "./
 import { type Finisher, finisherOf } from "./residual.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { splitWeights, type WeightTerm } from "./weights.ts";
-import { widenedInput, widenPanels } from "./widen.ts";
+import { addOutliers, widenedInput, widenPanels } from "./widen.ts";
 
 export function lowerContraction(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const")!;
@@ -62,8 +62,9 @@ interface Run {
   readonly step: number;
   readonly count: number;
   readonly groups: number;
-  /** K-groups between the weights of consecutive pieces. */
+  /** K-groups between the weights of consecutive pieces, and elements of a piece that are not padding. */
   readonly pitch: number;
+  readonly length: number;
 }
 
 /** Where the operands of the products are: the input and the packed weights, or widened copies of them. */
@@ -80,8 +81,9 @@ interface Emitter extends Operands {
   readonly g: Geometry;
   /** 16-bit activations and weights. */
   readonly wide: boolean;
-  /** Packed panels that have to be widened into `weights` before use. */
+  /** Packed panels that have to be widened into `weights` before use, and where their outliers belong. */
   readonly narrow: { readonly weights: string; readonly panelBytes: number } | undefined;
+  readonly outliers: { readonly targets: string; readonly count: number; readonly own: number } | undefined;
   /** Buffer of initial accumulators; without it they start at zero. */
   readonly init: string | undefined;
   readonly runs: readonly Run[];
@@ -115,7 +117,8 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const best = chooseTile(stage.target, g.pixels, g.n, wideTile);
   const tile = pooling ? { rows: (wideTile ?? stage.target.tiles[0]!).rows, panels: 1 } : best;
   const widened = wideTile && widenedInput(k.block, g);
-  const runs = uniformRuns(terms);
+  const whole = terms.filter((t) => t.addsTo === undefined);
+  const targets = terms.flatMap((t) => (t.addsTo === undefined ? [] : [t.addsTo * 2 * GROUP_BYTES]));
   const image = y.shape.length === 4;
   const joined = finisher.residual;
   const em: Emitter = {
@@ -133,8 +136,16 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     g,
     wide: !bytes || widened !== undefined,
     narrow: widened && packed,
+    outliers:
+      widened && targets.length > 0
+        ? {
+            targets: k.block.constant(bytesOf(targets, "i32"), "outliers"),
+            count: targets.length,
+            own: whole.reduce((sum, t) => sum + 2 * t.groups * GROUP_BYTES, 0),
+          }
+        : undefined,
     init,
-    runs: widened ? runs.map(widenRun) : runs,
+    runs: widened ? uniformRuns(whole).map(widenRun) : uniformRuns(terms),
     finisher,
     residualImage: image ? (joined?.strides[0] ?? 0) : 0,
     residualRow: image ? (joined?.strides[1] ?? 0) : 0,
@@ -180,13 +191,12 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first,
   const channel = b.bind(add(scale(group, g.n), scale(first, PANEL)), "ch");
   const { panelBytes } = em.narrow ?? em;
   const packed = b.bind(add(scale(group, blocks * panelBytes), scale(first, panelBytes)), "pw");
-  if (em.narrow)
-    widenPanels(
-      b,
-      { buffer: em.narrow.weights, addr: packed, offset: 0 },
-      { buffer: em.weights, addr: c32(0), offset: 0 },
-      panels * panelBytes,
-    );
+  if (em.narrow) {
+    const to = { buffer: em.weights, addr: c32(0), offset: 0 };
+    widenPanels(b, { buffer: em.narrow.weights, addr: packed, offset: 0 }, to, panels * panelBytes);
+    for (let p = 0; em.outliers && p < panels; p++)
+      addOutliers(b, em.weights, { ...em.outliers, panel: p * em.panelBytes });
+  }
   const pw = em.narrow ? c32(0) : packed;
   const xg = b.bind(add(scale(group, em.inGroup), scale(image, em.inImage)), "xg");
   const yc = b.bind(
@@ -368,11 +378,18 @@ function uniformRuns(terms: readonly WeightTerm[]): Run[] {
     let count = 1;
     while (
       step > 0 &&
-      terms[i + count]?.groups === first.groups &&
+      terms[i + count]?.length === first.length &&
       terms[i + count]!.offset === first.offset + count * step
     )
       count++;
-    runs.push({ offset: first.offset, step, count, groups: first.groups, pitch: first.groups });
+    runs.push({
+      offset: first.offset,
+      step,
+      count,
+      groups: first.groups,
+      pitch: first.groups,
+      length: first.length,
+    });
     i += count;
   }
   return runs;
@@ -383,8 +400,9 @@ const widenRun = (r: Run): Run => ({
   offset: 2 * r.offset,
   step: 2 * r.step,
   count: r.count,
-  groups: 2 * r.groups,
+  groups: Math.ceil(r.length / 2),
   pitch: 2 * r.pitch,
+  length: r.length,
 });
 
 /** Widening the weights pays from a few pixels on. */

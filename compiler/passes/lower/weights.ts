@@ -6,6 +6,10 @@ export interface WeightTerm {
   readonly offset: number;
   /** Number of K-groups. */
   readonly groups: number;
+  /** Elements that are not padding. */
+  readonly length: number;
+  /** Of the short terms: the K-group, counted over all whole terms, to which it adds. */
+  readonly addsTo?: number;
   /** Weight of output channel o at element i of the part. */
   readonly weight: (o: number, i: number) => number;
 }
@@ -39,9 +43,11 @@ export function splitWeights(
   const groupsOf = (s: Segment) => Math.ceil(s.length / groupSize);
   const terms: WeightTerm[] = segments.map((s, index) => {
     const at = padded(index);
-    return { offset: s.offset, groups: groupsOf(s), weight: wide ? at : (o, i) => clampByte(at(o, i)) };
+    const weight = wide ? at : (o: number, i: number) => clampByte(at(o, i));
+    return { offset: s.offset, groups: groupsOf(s), length: s.length, weight };
   });
   if (wide) return terms;
+  let before = 0;
   segments.forEach((s, index) => {
     const at = padded(index);
     for (let g = 0; g < groupsOf(s); g++)
@@ -49,8 +55,11 @@ export function splitWeights(
         terms.push({
           offset: s.offset + g * groupSize,
           groups: 1,
+          length: groupSize,
+          addsTo: before + g,
           weight: (o, i) => bytePart(at(o, g * groupSize + i), k),
         });
+    before += groupsOf(s);
   });
   return terms;
 }

@@ -67,6 +67,25 @@ export function addPanel(b: Block, buffer: string, to: number, from: number, byt
   }
 }
 
+/**
+ * Adds the K-groups behind a widened panel's own to those whose byte offsets `targets` (i32) lists, so that weights which
+ * were split into bytes are whole again. `panel`: where the panel starts; `own`: bytes of its own K-groups.
+ */
+export function addOutliers(
+  b: Block,
+  buffer: string,
+  { targets, count, panel, own }: { targets: string; count: number; panel: number; own: number },
+): void {
+  b.loop(0, count, 1, (i, inner) => {
+    const to = inner.bind(load("i32", targets, scale(i, 4)), "to");
+    const from = inner.bind(scale(i, 64), "from");
+    for (let v = panel; v < panel + 64; v += 16) {
+      const sum = [load("i16x8", buffer, to, v), load("i16x8", buffer, from, own + v)];
+      inner.push(store(buffer, to, op("add.i16x8", sum), { offset: v }));
+    }
+  });
+}
+
 /** Where the input of one image lies once it is widened, and how it gets there. */
 export interface WidenedInput
   extends Pick<Geometry, "inImage" | "inRow" | "inPixel" | "inGroup" | "inOffset"> {
