@@ -7,7 +7,7 @@ export type { Compiled, CompileOptions, LayerReport, OpCounts, Report } from "./
 export type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 export { dense } from "./ir/dense.ts";
 export type { Diagnostic, Loc, Result, Severity } from "./ir/diagnostics.ts";
-export { fail, ok, quote } from "./ir/diagnostics.ts";
+export { fail, ok, plain, quote } from "./ir/diagnostics.ts";
 export type { InterpretOptions, Output } from "./ir/interpreter.ts";
 export { interpret } from "./ir/interpreter.ts";
 export { externalDataOutside, unreadableFile } from "./ir/messages.ts";

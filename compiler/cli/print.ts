@@ -1,14 +1,13 @@
 /** Diagnostics, tables and figures as text. Everything untrusted arrives escaped or is escaped here. */
 import type { Manifest } from "../../runtime/format.ts";
-import { type Diagnostic, type LayerReport, type Loc, quote } from "../index.ts";
+import { type Diagnostic, type LayerReport, type Loc, plain, quote } from "../index.ts";
 
 export interface Style {
   readonly color: boolean;
   readonly width?: number | undefined;
 }
 
-/** A name as it is where that is unmistakable, quoted and escaped otherwise. */
-export const plain = (name: string): string => (/^[\w.:/@-]{1,120}$/.test(name) ? name : quote(name));
+export { plain };
 
 /** Free text from a file, such as a path or a source line: escaped, without quotes. */
 const text = (s: string): string => quote(s, 400).slice(1, -1).replaceAll('\\"', '"');

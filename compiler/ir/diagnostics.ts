@@ -54,3 +54,6 @@ export function quote(name: string, max = 120): string {
     (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
+
+/** A name from an untrusted file as it is where that is unmistakable, quoted and escaped otherwise. */
+export const plain = (name: string): string => (/^[\w.:/@-]{1,120}$/.test(name) ? name : quote(name));

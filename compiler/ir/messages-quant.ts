@@ -1,5 +1,5 @@
 /** Messages of the QC21xx block that concern missing or unusable grids, and QC30xx (numerics). */
-import { type Diagnostic, type Loc, quote } from "./diagnostics.ts";
+import { type Diagnostic, type Loc, plain, quote } from "./diagnostics.ts";
 import { type Detail, diagnostic } from "./messages.ts";
 import type { Op, Value } from "./module.ts";
 import { type Rational, toNumber } from "./rational.ts";
@@ -24,12 +24,13 @@ const quantText = (q: QuantType): string =>
     ? `${q.storage.signed ? "i" : "u"}${q.storage.bits} s=${short(q.scheme.scale)} zp=${q.scheme.zeroPoint}`
     : `${q.storage.signed ? "i" : "u"}${q.storage.bits} per channel`;
 
-const onnxName = (op: Op): string => (op.loc?.kind === "node" ? op.loc.op : op.name.replace(/^.*\./, ""));
+const onnxName = (op: Op): string =>
+  op.loc?.kind === "node" ? plain(op.loc.op) : op.name.replace(/^.*\./, "");
 function describe(op: Op | undefined): string {
   if (op === undefined) return "a graph input";
   if (op.loc?.kind !== "node") return op.name;
-  const source = op.loc.source === undefined ? "" : `   ${op.loc.source}`;
-  return `${op.loc.op} ${op.loc.name === "" ? "" : quote(op.loc.name)}${source}`.trimEnd();
+  const source = op.loc.source === undefined ? "" : `   ${quote(op.loc.source, 400).slice(1, -1)}`;
+  return `${plain(op.loc.op)} ${op.loc.name === "" ? "" : quote(op.loc.name)}${source}`.trimEnd();
 }
 
 function around(n: Neighbours, operand: Value, user: Op | undefined): Detail["notes"] {
@@ -195,6 +196,19 @@ export const noKernel = (op: Op): Diagnostic =>
     {
       ...locOf(op),
       fixes: ["run it with the reference interpreter (qc run), or cut the graph around it"],
+    },
+  );
+
+/** A constant that no exact arithmetic can hold. */
+export const constantNotFinite = (op: Op, index: number, value: number): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2109",
+    `constant ${quote(op.results[0]!.name)} holds ${value}, which is no real number`,
+    {
+      loc: op.loc ?? { kind: "tensor", name: op.results[0]!.name },
+      notes: [{ label: "element", text: String(index) }],
+      fixes: ["replace it by a finite number, or train and export the model again"],
     },
   );
 

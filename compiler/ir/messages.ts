@@ -9,7 +9,7 @@
  *   QC40xx  text (.qir, .qk) and verifier
  *   QC50xx  command line, inputs and outputs of `qc run`
  */
-import { type Diagnostic, type Loc, quote, type Severity } from "./diagnostics.ts";
+import { type Diagnostic, type Loc, plain, quote, type Severity } from "./diagnostics.ts";
 
 export interface Detail {
   readonly loc?: Loc;
@@ -296,7 +296,7 @@ export const unsupportedOperator = (
   diagnostic(
     "error",
     "QC2001",
-    `operator ${op} is not supported${reason === "" ? "" : `: ${reason}`} (${nodes.length} ${nodes.length === 1 ? "node" : "nodes"})`,
+    `operator ${plain(op)} is not supported${reason === "" ? "" : `: ${reason}`} (${nodes.length} ${nodes.length === 1 ? "node" : "nodes"})`,
     { loc, notes: list(nodes, "node"), fixes },
   );
 export const unsupportedOpset = (
@@ -310,7 +310,7 @@ export const unsupportedOpset = (
   diagnostic(
     "error",
     "QC2002",
-    `operator ${op} of opset ${opset} is not supported, only opsets ${since} to ${until} are`,
+    `operator ${plain(op)} of opset ${opset} is not supported, only opsets ${since} to ${until} are`,
     {
       loc,
       notes: list(nodes, "node"),

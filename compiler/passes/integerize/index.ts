@@ -5,7 +5,7 @@
 
 import { createBuilder } from "../../ir/builder.ts";
 import { type Diagnostic, fail, ok } from "../../ir/diagnostics.ts";
-import { floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
+import { constantNotFinite, floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
 import {
   type Dense,
   definitions,
@@ -65,13 +65,19 @@ function lift(ctx: Context, op: Op): Rep {
 function liftConst(ctx: Context, op: Op): Rep {
   const { elem, shape } = op.results[0]!.type;
   const dense = attr<Dense>(op, "value");
-  if (elem.kind === "float")
+  if (elem.kind === "float") {
+    const bad = dense.data.findIndex((x) => !Number.isFinite(x));
+    if (bad >= 0) {
+      ctx.report(constantNotFinite(op, bad, dense.data[bad]!));
+      return poison(shape);
+    }
     return {
       kind: "constant",
       shape,
       at: (i) => fromNumber(dense.data[i]!),
       ...(op.loc ? { loc: op.loc } : {}),
     };
+  }
   if (elem.kind === "int")
     return {
       kind: "integer",
