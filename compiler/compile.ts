@@ -34,6 +34,11 @@ export function importModel(bytes: Uint8Array, options: ImportOptions = {}): Res
   return module.ok ? ok(module.value, diagnostics) : fail(...diagnostics);
 }
 
+/** Text of the graph IR to a module. Loads the parser when it is first called. */
+export async function parseModule(text: string, file?: string): Promise<Result<Module>> {
+  return (await import("./ir/parser.ts")).parseModule(text, file);
+}
+
 /** Passes that `qc opt` can run, by name. */
 export const passes: ReadonlyMap<string, Pass> = new Map(allPasses.map((p) => [p.name, p]));
 

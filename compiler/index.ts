@@ -2,7 +2,7 @@
 export type { ArtifactFile, WasmArtifact } from "./backends/wasm/artifact/files.ts";
 export { artifactFiles, possibleFiles } from "./backends/wasm/artifact/files.ts";
 export type { ImportOptions } from "./compile.ts";
-export { compileModel, importModel, passes, runPasses } from "./compile.ts";
+export { compileModel, importModel, parseModule, passes, runPasses } from "./compile.ts";
 export type { Compiled, CompileOptions, LayerReport, OpCounts, Report } from "./compiled.ts";
 export type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 export { dense } from "./ir/dense.ts";
@@ -13,7 +13,6 @@ export { interpret } from "./ir/interpreter.ts";
 export { externalDataOutside, unreadableFile } from "./ir/messages.ts";
 export * from "./ir/messages-cli.ts";
 export type { Boundary, Dense, Elements, Func, Module, Port } from "./ir/module.ts";
-export { parseModule } from "./ir/parser.ts";
 export type { PrintOptions } from "./ir/printer.ts";
 export { printModule } from "./ir/printer.ts";
 export type { ElemType, FloatType, IntType, QuantType, TensorType } from "./ir/types.ts";

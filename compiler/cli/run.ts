@@ -38,7 +38,7 @@ interface Runnable {
 async function open(path: string, options: RunCommand): Promise<Result<Runnable>> {
   const raw = options.raw === true;
   if (!isArtifact(path)) {
-    const module = readModule(path, options.batch);
+    const module = await readModule(path, options.batch);
     if (!module.ok) return module;
     return ok(
       {

@@ -18,7 +18,7 @@ const constant = defineOp({
     if (!sameElem(storageOf(want.elem), d.elem)) return "the value's element type is not the storage type";
     if (!sameShape(want.shape, d.shape)) return "the value's shape is not the result's";
     const { lo, hi } = want.elem;
-    if (d.data.some((v) => v < lo || v > hi)) return `the value has elements outside ${lo} … ${hi}`;
+    for (const v of d.data) if (v < lo || v > hi) return `the value has elements outside ${lo} … ${hi}`;
     return [want];
   },
   evaluate: (_, attrs) => [attrs.value as Dense],

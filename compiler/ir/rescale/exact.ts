@@ -1,14 +1,16 @@
-import { add, fromNumber, mul, type Rational, rational, round } from "../rational.ts";
+import { add, type Rational, rational, round } from "../rational.ts";
 import type { RequantSpec } from "./types.ts";
-
-const toRational = (a: number | bigint): Rational => (typeof a === "bigint" ? rational(a) : fromNumber(a));
 
 /** The specification, evaluated literally: slow and obvious. `a` has one integer per scale. */
 export function evaluateExact(spec: RequantSpec, a: readonly (number | bigint)[]): number {
-  let w = spec.offset;
+  // Sums of unreduced fractions: reducing them would be most of the work.
+  let { num, den } = spec.offset;
   spec.scales.forEach((s, i) => {
-    w = add(w, mul(s, toRational(a[i] as number | bigint)));
+    const term = s.num * BigInt(a[i]!);
+    num = s.den === den ? num + term : num * s.den + term * den;
+    den = s.den === den ? den : den * s.den;
   });
+  const w: Rational = { num, den };
   const y =
     spec.order === "round_then_shift"
       ? add(rational(round(w, spec.rounding)), spec.zeroPoint).num
