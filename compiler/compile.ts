@@ -8,7 +8,8 @@ import { orderModel } from "./frontend/onnx/graph.ts";
 import { readModel } from "./frontend/onnx/reader.ts";
 import { type Diagnostic, fail, ok, type Result } from "./ir/diagnostics.ts";
 import { macsOf } from "./ir/macs.ts";
-import type { Module } from "./ir/module.ts";
+import { unsupportedType } from "./ir/messages.ts";
+import type { Module, Port } from "./ir/module.ts";
 import { type Pass, type PassUse, parsePasses, runPipeline } from "./ir/pass.ts";
 import { lowerModule } from "./passes/lower/index.ts";
 import { allPasses, integerPasses, loweringPasses } from "./pipeline.ts";
@@ -48,6 +49,16 @@ export function runPasses(module: Module, text: string): Result<Module> {
   return uses.ok ? runPipeline(module, uses.value, { verifyEach: true }) : uses;
 }
 
+/** Graph inputs and outputs of types that no typed array of the runtime holds. */
+function uncarriedPorts({ funcs }: Module): Diagnostic[] {
+  const check = (where: string) => (p: Port) =>
+    p.dtype === "float16" || p.dtype === "bfloat16"
+      ? [unsupportedType({ kind: "tensor", name: p.name }, p.name, p.dtype, where)]
+      : [];
+  const { params, results } = funcs[0]!;
+  return [...params.flatMap(check("the graph input")), ...results.flatMap(check("the graph output"))];
+}
+
 /** Compiles a model for a WebAssembly target. Errors come back as diagnostics; a throw is a bug in qc. */
 export async function compileModel(bytes: Uint8Array, options: CompileOptions): Promise<Result<Compiled>> {
   const phase = (name: string): void => options.onPhase?.(name);
@@ -61,6 +72,8 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;
   diagnostics.push(...imported.diagnostics);
+  const uncarried = uncarriedPorts(imported.value);
+  if (uncarried.length > 0) return fail(...diagnostics, ...uncarried);
   const choices = { keepQuantizers: options.debug === true, foldConstants: options.foldConstants !== false };
   const integer = run(imported.value, integerPasses(choices));
   if (!integer.ok) return fail(...diagnostics);
