@@ -214,9 +214,9 @@ function read(l: Layout, bytes: Uint8Array): number[] {
   return out;
 }
 
-async function check(seed: number, depthwise: boolean): Promise<void> {
+async function check(seed: number, depthwise: boolean, fixed: Partial<Shape> = {}): Promise<void> {
   const r = randomInts(seed);
-  const s = randomShape(r, depthwise);
+  const s = { ...randomShape(r, depthwise), ...fixed };
   const { func, x } = buildFunc(r, s);
   const certified = runPipeline({ funcs: [func] }, [certify]);
   if (!certified.ok) throw new Error(`seed ${seed}: ${certified.diagnostics[0]!.message}`);
@@ -301,6 +301,22 @@ async function check(seed: number, depthwise: boolean): Promise<void> {
 describe("contraction", () => {
   it("equals the interpreter on 120 random convolutions in all engines", async () => {
     for (let seed = 1; seed <= 120; seed++) await check(seed, false);
+  });
+});
+
+describe("large contraction", () => {
+  const large: Partial<Shape> = { n: 1, c: 20, groups: 1, dilation: [1, 1], x: U8, requant: true };
+  it.each<[string, Partial<Shape>]>([
+    ["one run of pixels", { h: 24, w: 24, o: 11, kh: 1, kw: 1, pads: [0, 0, 0, 0], stride: [1, 1] }],
+    ["rows that overlap", { h: 26, w: 20, o: 9, kh: 3, kw: 3, pads: [1, 1, 1, 1], stride: [1, 1] }],
+    ["rows that are apart", { h: 41, w: 40, o: 8, kh: 1, kw: 2, pads: [0, 0, 0, 0], stride: [2, 2] }],
+  ])("%s, cut into strips", async (_, shape) => {
+    for (const [seed, residual] of [
+      [1, false],
+      [2, true],
+      [3, true],
+    ] as const)
+      await check(seed, false, { ...large, ...shape, residual });
   });
 });
 

@@ -9,6 +9,7 @@ import { add, c32, type Expr, konst, load, op, scale } from "../../ir/kernel/ir.
 import type { Target, Tile } from "../../ir/target.ts";
 import { type Block, bytesOf, createKernel, type Mutable } from "./block.ts";
 import { convGeometry, type Geometry, matmulGeometry } from "./contraction-geometry.ts";
+import { type Plan, planOf } from "./contraction-plan.ts";
 import { constantOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
@@ -68,7 +69,7 @@ interface Run {
 }
 
 /** Where the operands of the products are: the input and the packed weights, or widened copies of them. */
-interface Operands extends Pick<Geometry, "inImage" | "inRow" | "inPixel" | "inGroup" | "inOffset"> {
+interface Operands extends Pick<Geometry, "inRow" | "inPixel" | "inGroup" | "inOffset"> {
   readonly x: string;
   readonly elementBytes: number;
   readonly weights: string;
@@ -88,10 +89,7 @@ interface Emitter extends Operands {
   readonly init: string | undefined;
   readonly runs: readonly Run[];
   readonly finisher: Finisher;
-  /** Bytes between the residual's images, rows and pixels; 0 without one. */
-  readonly residualImage: number;
-  readonly residualRow: number;
-  readonly residualPixel: number;
+  readonly plan: Plan;
   /** Combines the tiles of a window before they are stored. */
   readonly pooling: Pooling | undefined;
 }
@@ -116,13 +114,12 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
   const best = chooseTile(stage.target, g.pixels, g.n, wideTile);
   const tile = pooling ? { rows: (wideTile ?? stage.target.tiles[0]!).rows, panels: 1 } : best;
-  const widened = wideTile && widenedInput(k.block, g);
+  const plan = planOf(g, y, finisher.residual, wideTile !== undefined && pooling === undefined);
+  const widened = wideTile && widenedInput(k.block, plan.g);
   const whole = terms.filter((t) => t.addsTo === undefined);
   const targets = terms.flatMap((t) => (t.addsTo === undefined ? [] : [t.addsTo * 2 * GROUP_BYTES]));
-  const image = y.shape.length === 4;
-  const joined = finisher.residual;
   const em: Emitter = {
-    ...g,
+    ...plan.g,
     x: x.buffer,
     elementBytes: bytes ? 1 : 2,
     ...packed,
@@ -133,7 +130,7 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
       panelBytes: 2 * packed.panelBytes,
     }),
     y,
-    g,
+    g: plan.g,
     wide: !bytes || widened !== undefined,
     narrow: widened && packed,
     outliers:
@@ -147,45 +144,47 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     init,
     runs: widened ? uniformRuns(whole).map(widenRun) : uniformRuns(terms),
     finisher,
-    residualImage: image ? (joined?.strides[0] ?? 0) : 0,
-    residualRow: image ? (joined?.strides[1] ?? 0) : 0,
-    residualPixel: joined?.strides.at(-2) ?? 0,
+    plan,
     pooling,
   };
   fillHalo(k.block, y);
-  const panelsOf = (b: Block, image: Expr, group: Expr): void => {
+  const panelsOf = (b: Block, part: Expr, group: Expr): void => {
     const full = Math.floor(g.n / PANEL / tile.panels);
     const columns = (to: Block, panels: number, first: Expr, count: number): void =>
-      emitColumns(to, em, { rows: tile.rows, panels, image, group, first, count });
+      emitColumns(to, em, { rows: tile.rows, panels, part, group, first, count });
     b.loop(0, full, 1, (n, to) => columns(to, tile.panels, scale(n, tile.panels), tile.panels * PANEL), "n");
     const done = full * tile.panels;
     if (done < blocks) columns(b, blocks - done, c32(done), g.n - done * PANEL);
   };
   k.block.loop(
     0,
-    g.images,
+    plan.parts,
     1,
-    (image, b) => {
-      widened?.fill(b, { buffer: x.buffer, addr: b.bind(scale(image, g.inImage), "xi"), offset: g.inOffset });
-      b.loop(0, g.groups, 1, (group, to) => panelsOf(to, image, group), "g");
+    (part, b) => {
+      widened?.fill(b, {
+        buffer: x.buffer,
+        addr: b.bind(scale(part, plan.inPart), "xi"),
+        offset: g.inOffset,
+      });
+      b.loop(0, g.groups, 1, (group, to) => panelsOf(to, part, group), "g");
     },
-    "image",
+    "part",
   );
   const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
   return k.finish(reads, [y.buffer]);
 }
 
-/** All pixels of one image in `panels` neighbouring panels, from panel `first` of a group; `count` of their channels exist. */
+/** All pixels of one part in `panels` neighbouring panels, from panel `first` of a group; `count` of their channels exist. */
 interface Columns {
   readonly rows: number;
   readonly panels: number;
-  readonly image: Expr;
+  readonly part: Expr;
   readonly group: Expr;
   readonly first: Expr;
   readonly count: number;
 }
 
-function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first, count }: Columns): void {
+function emitColumns(b: Block, em: Emitter, { rows, panels, part, group, first, count }: Columns): void {
   const { g, y } = em;
   const blocks = Math.ceil(g.n / PANEL);
   const channel = b.bind(add(scale(group, g.n), scale(first, PANEL)), "ch");
@@ -198,21 +197,19 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first,
       addOutliers(b, em.weights, { ...em.outliers, panel: p * em.panelBytes });
   }
   const pw = em.narrow ? c32(0) : packed;
-  const xg = b.bind(add(scale(group, em.inGroup), scale(image, em.inImage)), "xg");
-  const yc = b.bind(
-    add(scale(channel, CONTAINER_BYTES[y.container]), scale(image, g.images > 1 ? y.strides[0]! : 0)),
-    "yc",
-  );
+  const { plan } = em;
+  const xg = b.bind(add(scale(group, em.inGroup), scale(part, em.narrow ? 0 : plan.inPart)), "xg");
+  const yc = b.bind(add(scale(channel, CONTAINER_BYTES[y.container]), scale(part, plan.outPart)), "yc");
   const joined = em.finisher.residual;
   const rc = joined
-    ? b.bind(add(scale(channel, CONTAINER_BYTES[joined.container]), scale(image, em.residualImage)), "rc")
+    ? b.bind(add(scale(channel, CONTAINER_BYTES[joined.container]), scale(part, plan.residualPart)), "rc")
     : c32(0);
   if (em.pooling) {
     emitPooled(b, em.pooling, rows, yc, channel, count, (to, n, row, p) => {
       const at = (base: Expr, rowStep: number, step: number, hint: string): Expr =>
         to.bind(add(add(base, scale(row, rowStep)), scale(p, step)), hint);
       const xp = at(xg, em.inRow, em.inPixel, "xp");
-      const rp = joined ? at(rc, em.residualRow, em.residualPixel, "rp") : c32(0);
+      const rp = joined ? at(rc, plan.residualRow, plan.residualPixel, "rp") : c32(0);
       return computeTile(to, em, n, panels, xp, rp, pw, channel);
     });
     return;
@@ -225,13 +222,13 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, image, group, first,
       const xr = inner.bind(add(xg, scale(row, em.inRow)), "xr");
       const yr = inner.bind(add(yc, scale(row, g.outRow)), "yr");
       const main = Math.floor(g.pixels / rows) * rows;
-      const rr = joined ? inner.bind(add(rc, scale(row, em.residualRow)), "rr") : c32(0);
+      const rr = joined ? inner.bind(add(rc, scale(row, plan.residualRow)), "rr") : c32(0);
       const at = (to: Block, base: Expr, p: Expr, step: number, hint: string): Expr =>
         to.bind(add(base, scale(p, step)), hint);
       const tile = (to: Block, n: number, p: Expr): void => {
         const xp = at(to, xr, p, em.inPixel, "xp");
         const yp = at(to, yr, p, g.outPixel, "yp");
-        const rp = joined ? at(to, rr, p, em.residualPixel, "rp") : c32(0);
+        const rp = joined ? at(to, rr, p, plan.residualPixel, "rp") : c32(0);
         const packed = computeTile(to, em, n, panels, xp, rp, pw, channel);
         const columns = panels * PANEL;
         const stored = columns - count <= (y.spare ?? 0) ? columns : count;
@@ -271,7 +268,7 @@ function computeTile(
     emitRun(b, em, run, acc, xp, pw, at);
     at += run.count * run.pitch * GROUP_BYTES;
   }
-  const places = acc.map((_, i) => ({ addr: rp, offset: i * em.residualPixel }));
+  const places = acc.map((_, i) => ({ addr: rp, offset: i * em.plan.residualPixel }));
   return em.finisher.emit(
     b,
     acc.map((row) => row.map((v) => v.ref)),

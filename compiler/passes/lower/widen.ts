@@ -87,17 +87,21 @@ export function addOutliers(
 }
 
 /** Where the input of one image lies once it is widened, and how it gets there. */
-export interface WidenedInput
-  extends Pick<Geometry, "inImage" | "inRow" | "inPixel" | "inGroup" | "inOffset"> {
+export interface WidenedInput extends Pick<Geometry, "inRow" | "inPixel" | "inGroup" | "inOffset"> {
   /** The scratch buffer. */
   readonly x: string;
   /** Widens one image, whose first output reads from byte `from`. */
   readonly fill: (b: Block, from: Place) => void;
 }
 
+/** Bytes between the first bytes that the first and the last output of some rows read, and to the end of the last. */
+export const spanOf = (g: Geometry, rows: number, pixels: number): number =>
+  (rows - 1) * g.inRow + (pixels - 1) * g.inPixel + (g.groups - 1) * g.inGroup + extentOf(g);
+const extentOf = (g: Geometry): number => Math.max(...g.segments.map((s) => s.offset + s.length));
+
+/** `g` covers what is widened at a time. */
 export function widenedInput(b: Block, g: Geometry): WidenedInput {
-  const extent = Math.max(...g.segments.map((s) => s.offset + s.length));
-  const span = (g.pixels - 1) * g.inPixel + (g.groups - 1) * g.inGroup + extent;
+  const span = spanOf(g, 1, g.pixels);
   // Rows that share no input are packed; overlapping ones keep their distance.
   const apart = g.rows > 1 && span <= g.inRow;
   const pitch = apart ? Math.ceil(span / STEP) * STEP : g.inRow;
@@ -105,7 +109,6 @@ export function widenedInput(b: Block, g: Geometry): WidenedInput {
   const buffer = b.scratch(widenedBytes(bytes), "x");
   return {
     x: buffer,
-    inImage: 0,
     inRow: 2 * pitch,
     inPixel: 2 * g.inPixel,
     inGroup: 2 * g.inGroup,
