@@ -23,11 +23,18 @@ const leastBits = (data: ArrayLike<number>): number => {
   let lo = 0;
   let hi = 0;
   for (let i = 0; i < data.length; i++) {
-    lo = Math.min(lo, data[i]!);
-    hi = Math.max(hi, data[i]!);
+    const x = data[i]!;
+    if (x < lo) lo = x;
+    else if (x > hi) hi = x;
   }
   return intTypeFor(lo, hi)?.bits ?? 32;
 };
+
+/** Shape, width and packed size of a layer's weights. */
+function weightsOf({ shape, data }: Dense): NonNullable<LayerReport["weights"]> {
+  const bits = leastBits(data);
+  return { shape, bits, bytes: Math.ceil((data.length * bits) / 8) };
+}
 
 /** The op a location-bearing op came from, to match layers before and after reduction. */
 const key = (op: Op): string => (op.loc?.kind === "node" ? op.loc.output : "");
@@ -53,15 +60,7 @@ function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] 
       op: root.name,
       shape: result.type.shape,
       macs: { nominal: nominal.get(key(root)) ?? macs, executed: macs },
-      ...(dense
-        ? {
-            weights: {
-              shape: dense.shape,
-              bits: leastBits(dense.data),
-              bytes: Math.ceil((dense.data.length * leastBits(dense.data)) / 8),
-            },
-          }
-        : {}),
+      ...(dense ? { weights: weightsOf(dense) } : {}),
       ...(macs > 0 && acc.kind === "int" ? { accBits: acc.bits } : {}),
     },
   ];
