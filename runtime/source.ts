@@ -76,7 +76,9 @@ export async function compileFrom(
   }
   const opened = typeof given === "string" || given instanceof URL ? await open(given) : given;
   let bytes: BufferSource;
-  if (typeof Response !== "undefined" && opened instanceof Response) {
+  // Node loads its HTTP client when somebody looks at `Response`: tens of milliseconds.
+  const buffer = ArrayBuffer.isView(opened) || opened instanceof ArrayBuffer;
+  if (!buffer && typeof Response !== "undefined" && opened instanceof Response) {
     if (!opened.ok) throw loadError(`cannot read ${opened.url}: HTTP ${opened.status}`);
     const response = onProgress ? counted(opened, onProgress) : opened;
     const type = response.headers.get("content-type")?.split(";")[0]?.trim();
@@ -99,7 +101,7 @@ const compiled = (module: Promise<WebAssembly.Module>, from: string): Promise<We
 /** Reads a JSON file. Throws `LoadError`. */
 export async function readJson(source: string | URL): Promise<unknown> {
   const opened = await open(source);
-  if (!(opened instanceof Response)) return JSON.parse(new TextDecoder().decode(opened));
+  if (ArrayBuffer.isView(opened)) return JSON.parse(new TextDecoder().decode(opened));
   if (!opened.ok) throw loadError(`cannot read ${opened.url}: HTTP ${opened.status}`);
   return opened.json();
 }
