@@ -201,16 +201,11 @@ export const noKernel = (op: Op): Diagnostic =>
 
 /** A constant that no exact arithmetic can hold. */
 export const constantNotFinite = (op: Op, index: number, value: number): Diagnostic =>
-  diagnostic(
-    "error",
-    "QC2109",
-    `constant ${quote(op.results[0]!.name)} holds ${value}, which is no real number`,
-    {
-      loc: op.loc ?? { kind: "tensor", name: op.results[0]!.name },
-      notes: [{ label: "element", text: String(index) }],
-      fixes: ["replace it by a finite number, or train and export the model again"],
-    },
-  );
+  diagnostic("error", "QC2109", `a constant holds ${value}, which is no real number`, {
+    loc: op.loc ?? { kind: "tensor", name: op.results[0]!.name },
+    notes: [{ label: "element", text: String(index) }],
+    fixes: ["replace it by a finite number, or train and export the model again"],
+  });
 
 /** A curve or softmax over more integers than a table covers. */
 export const inputTooWide = (n: Neighbours, op: Op, operand: Value, bits: number): Diagnostic =>

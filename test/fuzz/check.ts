@@ -73,11 +73,11 @@ async function check(bytes: Uint8Array): Promise<Outcome> {
       runReference(module, inputs, { raw: true }).map((r) => [r.port.name, r.data as Int32Array]),
     );
     const truth = bytes.length < EXACT_BYTES && codes.length === 0 ? exactOutputs(bytes, inputs) : undefined;
-    for (const [tensor, values] of truth ?? []) {
-      const ours = reference.get(tensor);
-      const at = values.findIndex((y, i) => y !== ours?.[i]);
-      if (at >= 0) return wrong(`${tensor}[${at}]: interpreter ${ours?.[at]}, exactly ${values[at]}`);
-      exact += values.length;
+    for (const { port, data } of truth === undefined ? [] : runReference(module, inputs)) {
+      const values = truth?.get(port.name);
+      const at = values?.findIndex((y, i) => !Object.is(y, Number(data[i]))) ?? -1;
+      if (at >= 0) return wrong(`${port.name}[${at}]: interpreter ${data[at]}, exactly ${values?.[at]}`);
+      exact += values?.length ?? 0;
     }
     for (const { name, tensors, model } of subjects) {
       const out = model.run(asObject(inputs));
@@ -97,8 +97,11 @@ async function check(bytes: Uint8Array): Promise<Outcome> {
 const LARGEST_MACS = 100e6;
 const EXACT_BYTES = 10_000;
 
-/** The integers of integer outputs, exactly; undefined where the oracle does not cover the file or cannot decide. */
-function exactOutputs(bytes: Uint8Array, inputs: Tensors): ReadonlyMap<string, Int32Array> | undefined {
+/** Outputs in exact arithmetic, floats rounded once; undefined where the oracle does not cover the file or cannot decide. */
+function exactOutputs(
+  bytes: Uint8Array,
+  inputs: Tensors,
+): ReadonlyMap<string, Int32Array | Float32Array> | undefined {
   const read = readModel(bytes);
   if (!read.ok) return undefined;
   // Only within a bound: left out, as long as nothing follows.
@@ -108,13 +111,7 @@ function exactOutputs(bytes: Uint8Array, inputs: Tensors): ReadonlyMap<string, I
     const { outputs, quantizers } = evaluateOnnx(read.value, inputs as ReadonlyMap<string, NumericArray>);
     const undecided = [...quantizers].some(([name, q]) => q.undecided !== undefined && !bounded.has(name));
     if (undecided) return undefined;
-    const integers = [...outputs].map(([name, o]): [string, Int32Array | undefined] => [
-      name,
-      o.kind === "int" ? o.values : o.integers?.values,
-    ]);
-    return new Map(
-      integers.flatMap(([name, q]) => (q === undefined || bounded.has(name) ? [] : [[name, q]])),
-    );
+    return new Map([...outputs].flatMap(([name, o]) => (bounded.has(name) ? [] : [[name, o.values]])));
   } catch {
     return undefined;
   }

@@ -21,7 +21,8 @@ import { splitWeights, type WeightTerm } from "./weights.ts";
 import { addOutliers, widenedInput, widenPanels } from "./widen.ts";
 
 export function lowerContraction(stage: Stage): Lowered | undefined {
-  const root = stage.func.ops.find((o) => o.name !== "const")!;
+  const root = stage.func.ops.find((o) => o.name !== "const");
+  if (root === undefined) return undefined;
   const weights = constantOf(stage, root.operands[1]!);
   if (weights === undefined) return undefined;
   if (stage.inputs[0]!.container !== "u8" && stage.inputs[0]!.container !== "i16") return undefined;

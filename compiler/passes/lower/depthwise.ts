@@ -28,10 +28,11 @@ interface Quad {
 }
 
 export function lowerDepthwise(stage: Stage): Lowered | undefined {
-  const root = stage.func.ops.find((o) => o.name !== "const")!;
+  const root = stage.func.ops.find((o) => o.name !== "const");
+  if (root?.name !== "qc.conv") return undefined;
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
-  const w = root.name === "qc.conv" ? constantOf(stage, root.operands[1]!) : undefined;
+  const w = constantOf(stage, root.operands[1]!);
   if (w === undefined || x.container !== "u8") return undefined;
   const [channels, kh, kw, perGroup] = w.shape as [number, number, number, number];
   if (perGroup !== 1 || attr<number>(root, "groups") !== channels || channels < 2) return undefined;
