@@ -76,18 +76,17 @@ export async function compileFrom(
   }
   const opened = typeof given === "string" || given instanceof URL ? await open(given) : given;
   let bytes: BufferSource;
-  // Node loads its HTTP client when somebody looks at `Response`: tens of milliseconds.
-  const buffer = ArrayBuffer.isView(opened) || opened instanceof ArrayBuffer;
-  if (!buffer && typeof Response !== "undefined" && opened instanceof Response) {
+  // No look at `Response`: it makes Node load its HTTP client, which takes tens of milliseconds.
+  if (ArrayBuffer.isView(opened) || opened instanceof ArrayBuffer) {
+    bytes = opened as BufferSource;
+    onProgress?.(bytes.byteLength, bytes.byteLength);
+  } else {
     if (!opened.ok) throw loadError(`cannot read ${opened.url}: HTTP ${opened.status}`);
     const response = onProgress ? counted(opened, onProgress) : opened;
     const type = response.headers.get("content-type")?.split(";")[0]?.trim();
     if (type === "application/wasm" && !sha256)
       return compiled(WebAssembly.compileStreaming(response), opened.url);
     bytes = await response.arrayBuffer();
-  } else {
-    bytes = opened as BufferSource;
-    onProgress?.(bytes.byteLength, bytes.byteLength);
   }
   if (sha256) await verify(bytes, sha256);
   return compiled(WebAssembly.compile(bytes), "the given bytes");
