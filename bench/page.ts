@@ -22,7 +22,7 @@ async function bytesAt(path: string): Promise<Uint8Array> {
 async function raceHere(): Promise<RaceResult> {
   const specifier = "/ort.wasm.bundle.min.mjs";
   const ort = (await import(specifier)) as Ort;
-  ort.env.wasm.wasmPaths = "/";
+  ort.env.wasm.wasmPaths = { wasm: "/ort-wasm-simd-threaded.wasm" };
   const c = (await (await fetch("/case.json")).json()) as PageCase;
   const places = { wasm: () => "/model.wasm", relaxed: () => "/model.relaxed.wasm" };
   return race(ort, {

@@ -5,7 +5,7 @@ import { type Entrant, interleave, ratioOf, type Sampling, type Spread, spreadOf
 
 /** The part of onnxruntime-web that is used. */
 export interface Ort {
-  readonly env: { readonly wasm: { numThreads?: number; wasmPaths?: string }; logLevel?: string };
+  readonly env: { readonly wasm: { numThreads?: number; wasmPaths?: { wasm: string } }; logLevel?: string };
   readonly Tensor: new (type: never, data: never, dims: readonly number[]) => unknown;
   readonly InferenceSession: {
     create(
