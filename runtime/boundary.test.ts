@@ -138,3 +138,15 @@ test("dequantize per tensor and per axis", () => {
   dequantize(q, out, { kind: "dequantize", axis: 1, scales, zeroPoints }, 128, shape);
   expect([...out]).toEqual(Array.from(q, (_, i) => (i - zeroPoints[(i >> 1) % 3]!) * scales[(i >> 1) % 3]!));
 });
+
+test("thresholds count how many the input reaches; NaN reaches none", () => {
+  const out = new Int8Array(9);
+  const x = new Float32Array([-Infinity, -2, -1, 0.25, 0.5, 3, Infinity, NaN, -0]);
+  const b = { kind: "thresholds", sign: 1, thresholds: [-1, 0, 0.5, 0.5], lo: -2, hi: 2 } as const;
+  quantize(x, out, b, 0);
+  expect([...out]).toEqual([-2, -2, -1, 0, 2, 2, 2, -2, 0]);
+  quantize(x, out, { ...b, sign: -1 }, 10);
+  expect([...out]).toEqual([12, 12, 12, 9, 9, 8, 8, 8, 10]);
+  quantize(x, out, { ...b, thresholds: [], hi: -2 }, 0);
+  expect([...out]).toEqual(new Array(9).fill(-2));
+});

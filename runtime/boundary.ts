@@ -3,14 +3,37 @@ import type { IntArray } from "./elements.ts";
 import type { SlotBoundary } from "./format.ts";
 
 type Quantize = Extract<SlotBoundary, { kind: "quantize" }>;
+type Thresholds = Extract<SlotBoundary, { kind: "thresholds" }>;
 type Dequantize = Extract<SlotBoundary, { kind: "dequantize" }>;
+
+/** The integers of a float input, plus `bias`. */
+export function quantize(x: ArrayLike<number>, out: IntArray, b: Quantize | Thresholds, bias: number): void {
+  (b.kind === "quantize" ? round : count)(x, out, b as never, bias);
+}
+
+/** out[i] = lo + #{k : sign·x[i] ≥ thresholds[k]} + bias, by bisection; NaN is never ≥. */
+function count(x: ArrayLike<number>, out: IntArray, b: Thresholds, bias: number): void {
+  const { thresholds, sign, lo } = b;
+  const n = out.length;
+  for (let i = 0; i < n; i++) {
+    const v = sign * x[i]!;
+    let least = 0;
+    let most = thresholds.length;
+    while (least < most) {
+      const k = (least + most) >> 1;
+      if (v >= thresholds[k]!) least = k + 1;
+      else most = k;
+    }
+    out[i] = least + lo + bias;
+  }
+}
 
 /**
  * out[i] = clamp(rne(fround(x[i] / scale)) + zeroPoint, lo, hi) + bias; NaN gives lo + bias, infinities saturate.
  * fround of the float64 quotient of two float32 is the float32 quotient. Clamping f between integers first changes nothing,
  * as rne is monotone; then adding 1.5·2^52 rounds it to the nearest integer, ties to even.
  */
-export function quantize(x: ArrayLike<number>, out: IntArray, b: Quantize, bias: number): void {
+function round(x: ArrayLike<number>, out: IntArray, b: Quantize, bias: number): void {
   const { scale } = b;
   const magic = 6755399441055744;
   const least = b.lo - b.zeroPoint;

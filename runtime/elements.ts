@@ -65,7 +65,7 @@ export const viewOf = (slot: Slot, memory: ArrayBufferLike): IntArray =>
 /** What the integers of a port stand for; `undefined` where the graph does not say. */
 export function quantizationOf(port: PortLayout): Quantization | undefined {
   const b = port.slots[0]?.boundary;
-  if (port.quantization || !b || b.kind === "none") return port.quantization;
+  if (port.quantization || !b || b.kind === "none" || b.kind === "thresholds") return port.quantization;
   if (b.kind === "quantize") return { scale: b.scale, zeroPoint: b.zeroPoint };
   return b.scales.length === 1
     ? { scale: b.scales[0]!, zeroPoint: b.zeroPoints[0]! }

@@ -41,6 +41,7 @@ export type Dtype =
 /**
  * How the port's numbers and the slot's integers q relate.
  * `quantize`: q = clamp(rne(fround(x / scale)) + zeroPoint, lo, hi); NaN gives lo. ONNX QuantizeLinear in float32.
+ * `thresholds`: q = lo + #{k : sign·x ≥ thresholds[k]}, thresholds rising, hi = lo + their number; NaN gives lo.
  * `dequantize`: x = fround((q − zeroPoint[c])·scale[c]), product in float64, c along `axis`, or one entry for the tensor.
  */
 export type SlotBoundary =
@@ -49,6 +50,13 @@ export type SlotBoundary =
       readonly kind: "quantize";
       readonly scale: number;
       readonly zeroPoint: number;
+      readonly lo: number;
+      readonly hi: number;
+    }
+  | {
+      readonly kind: "thresholds";
+      readonly sign: 1 | -1;
+      readonly thresholds: readonly number[];
       readonly lo: number;
       readonly hi: number;
     }

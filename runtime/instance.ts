@@ -78,12 +78,13 @@ function feedOf(port: PortLayout, slot: Slot, memory: ArrayBufferLike, raw: bool
   const view = viewOf(slot, memory);
   const b = slot.boundary;
   const { count, bias = 0 } = slot;
-  const converts = b.kind === "quantize" && !raw;
+  const quantizes = "lo" in b;
+  const converts = quantizes && !raw;
   const own = carrierOf(rawDtype(slot));
   const { array, lo: least, hi: most } = carrierOf(raw ? rawDtype(slot) : port.dtype);
   const input = `input ${shown(port.name)}`;
   const wanted = `${input} must be a ${array.name} of length ${count} (shape [${port.shape}])`;
-  const integers = b.kind === "quantize" ? b : own;
+  const integers = quantizes ? b : own;
   const lo = Math.max(least, integers.lo);
   const hi = Math.min(most, integers.hi);
   const natural = new array(1).BYTES_PER_ELEMENT * 8;

@@ -21,9 +21,11 @@ function portText(p: PortLayout): readonly string[] {
   const grids = p.slots.map(({ elem, boundary: b }) =>
     b.kind === "quantize"
       ? `${elem} ${b.lo} … ${b.hi}, scale ${b.scale}, zero point ${b.zeroPoint}`
-      : b.kind === "dequantize"
-        ? `${elem}, ${b.scales.length === 1 ? `scale ${b.scales[0]}, zero point ${b.zeroPoints[0]}` : `${b.scales.length} scales along axis ${b.axis}`}`
-        : `${elem}${typeof p.quantization?.scale === "number" ? `, scale ${p.quantization.scale}, zero point ${p.quantization.zeroPoint}` : ""}`,
+      : b.kind === "thresholds"
+        ? `${elem} ${b.lo} … ${b.hi}, by ${b.thresholds.length} thresholds`
+        : b.kind === "dequantize"
+          ? `${elem}, ${b.scales.length === 1 ? `scale ${b.scales[0]}, zero point ${b.zeroPoints[0]}` : `${b.scales.length} scales along axis ${b.axis}`}`
+          : `${elem}${typeof p.quantization?.scale === "number" ? `, scale ${p.quantization.scale}, zero point ${p.quantization.zeroPoint}` : ""}`,
   );
   return [plain(p.name), `${p.dtype}[${p.shape.join(", ")}]`, grids.join(" and ")];
 }

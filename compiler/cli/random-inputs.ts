@@ -20,6 +20,11 @@ function grid(port: PortLayout): { lo: number; hi: number; value: (q: number) =>
   const b = slot.boundary;
   if (b.kind === "quantize")
     return { lo: b.lo, hi: b.hi, value: (q) => Math.fround((q - b.zeroPoint) * b.scale) };
+  if (b.kind === "thresholds") {
+    const [first = 0] = b.thresholds;
+    const below = first - Math.max(1, Math.abs(first));
+    return { lo: b.lo, hi: b.hi, value: (q) => b.sign * (b.thresholds[q - b.lo - 1] ?? below) };
+  }
   const own = carrierOf(rawDtype(slot));
   const declared = carrierOf(port.dtype);
   return { lo: Math.max(own.lo, declared.lo), hi: Math.min(own.hi, declared.hi), value: (q) => q };

@@ -27,7 +27,7 @@ function feed(port: Port, x: TensorData): Dense {
   const { shape, elem } = port.value.type;
   const stored = elem.kind === "quant" ? elem.storage : elem;
   const b = port.boundary;
-  if (b.kind !== "quantize") return dense(stored, shape, Float64Array.from(x as IntArray, Number));
+  if (!("lo" in b)) return dense(stored, shape, Float64Array.from(x as IntArray, Number));
   const q = new Int32Array(x.length);
   quantize(x as Float32Array, q, b, 0);
   return dense(stored, shape, q);

@@ -125,7 +125,7 @@ export const inputQuantizerForm = (op: Op, input: string): Diagnostic =>
   diagnostic(
     "error",
     "QC2106",
-    `the quantizer of graph input ${quote(input)} must be per tensor, half to even, with an integer zero point`,
+    `the quantizer of graph input ${quote(input)} must be per tensor, with at most 256 levels unless it is a plain QuantizeLinear of the input itself`,
     locOf(op),
   );
 

@@ -53,6 +53,8 @@ export interface Op {
 /**
  * How a float graph boundary meets the integer core. Conversion is done outside the core:
  * `quantize`: q = clamp(rne(fround(x / scale)) + zeroPoint, lo, hi), all of it as ONNX QuantizeLinear in float32;
+ * `thresholds`: q = lo + #{k : sign·x ≥ thresholds[k]}, thresholds rising, hi = lo + their number; NaN gives lo. No arithmetic,
+ * hence exact: any monotone map of a float to a few integers has this form.
  * `dequantize`: x = fround((q − zeroPoint[c])·scale[c]) with the product formed in float64, c along `axis`, or one entry for the tensor.
  */
 export type Boundary =
@@ -61,6 +63,13 @@ export type Boundary =
       readonly kind: "quantize";
       readonly scale: number;
       readonly zeroPoint: number;
+      readonly lo: number;
+      readonly hi: number;
+    }
+  | {
+      readonly kind: "thresholds";
+      readonly sign: 1 | -1;
+      readonly thresholds: readonly number[];
       readonly lo: number;
       readonly hi: number;
     }

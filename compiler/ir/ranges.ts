@@ -70,7 +70,7 @@ export function analyzeRanges(
 
 function paramRange(p: Port): ChannelRange {
   const b = p.boundary;
-  return b.kind === "quantize" ? uniform(b.lo, b.hi) : typeBounds(p.value);
+  return "lo" in b ? uniform(b.lo, b.hi) : typeBounds(p.value);
 }
 
 function typeBounds(v: Value): ChannelRange {

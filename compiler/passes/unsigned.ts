@@ -69,14 +69,18 @@ function moveFunc(func: Func): Func {
   const consts = new Map<Value, Dense>();
   for (const p of func.params) {
     const k = wanted(p.value.type);
-    if (k !== 0 && p.boundary.kind === "quantize") {
+    if (k !== 0 && "lo" in p.boundary) {
       // The conversion outside the core makes the shifted integers directly.
-      const { zeroPoint, lo, hi } = p.boundary;
+      const from = p.boundary;
+      const range = { lo: from.lo + k, hi: from.hi + k };
       const value: Value = { name: p.value.name, type: moveType(p.value.type, k) };
       b.addParam({
         ...p,
         value,
-        boundary: { ...p.boundary, zeroPoint: zeroPoint + k, lo: lo + k, hi: hi + k },
+        boundary:
+          from.kind === "quantize"
+            ? { ...from, ...range, zeroPoint: from.zeroPoint + k }
+            : { ...from, ...range },
       });
       moved.set(p.value, { value, shift: [k] });
       continue;

@@ -48,7 +48,7 @@ export function argumentsOf(module: Module, inputs: Tensors): ReadonlyMap<Port, 
       const { shape, elem } = port.value.type;
       const x = inputs.get(port.name)!;
       const b = port.boundary;
-      if (b.kind !== "quantize")
+      if (!("lo" in b))
         return [port, dense(elem as IntType, shape, Float64Array.from(x as Int8Array, Number))];
       const q = new Int32Array(x.length);
       quantize(x as Float32Array, q, b, 0);

@@ -164,6 +164,13 @@ const boundary: fc.Arbitrary<Boundary> = fc.oneof(
     hi: number,
   }),
   fc.record({
+    kind: fc.constant("thresholds" as const),
+    sign: fc.constantFrom<1 | -1>(1, -1),
+    thresholds: listOf(number),
+    lo: number,
+    hi: number,
+  }),
+  fc.record({
     kind: fc.constant("dequantize" as const),
     axis: fc.nat(3),
     scales: listOf(number),

@@ -140,6 +140,7 @@ const BOUNDARIES: {
 } = {
   none: {},
   quantize: { scale: isNumber, zeroPoint: isNumber, lo: isNumber, hi: isNumber },
+  thresholds: { sign: (a) => a === 1 || a === -1, thresholds: isNumbers, lo: isNumber, hi: isNumber },
   dequantize: { axis: isNumber, scales: isNumbers, zeroPoints: isNumbers },
 };
 

@@ -5,7 +5,8 @@ import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { div, fromNumber, neg, ONE, rational, sign, ZERO } from "../../ir/rational.ts";
 import { type Context, poison } from "./context.ts";
-import { integerConst, liftAdd, liftProduct } from "./linear.ts";
+import { liftInput } from "./input.ts";
+import { broadcast, integerConst, liftAdd, liftProduct } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { intElem } from "./ranges.ts";
 import {
@@ -14,6 +15,7 @@ import {
   clamped,
   clip,
   type Linear,
+  type Mapped,
   offsetBy,
   perTensor,
   type RealExpr,
@@ -28,10 +30,10 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
   const reps = op.operands.map(ctx.rep);
   if (reps.some((r) => r.kind === "poison")) return poison(shape);
-  const affine = liftAffine(ctx, op, reps);
+  const affine = liftInput(op, reps) ?? liftAffine(ctx, op, reps);
   if (affine !== undefined) return affine;
   const mapped = liftMapped(op, reps, shape);
-  if (mapped !== undefined) return mapped;
+  if (mapped !== undefined) return { ...mapped, input: broadcast(ctx, mapped.input, shape) };
   const culprit = op.operands.findIndex((_, i) => reps[i]!.kind !== "constant");
   const v = op.operands[Math.max(0, culprit)]!;
   const rep = ctx.rep(v);
@@ -71,10 +73,10 @@ function liftAffine(ctx: Context, op: Op, reps: readonly Rep[]): Rep | undefined
     case "float.sub": {
       const minus = op.name === "float.sub";
       if (a.kind === "linear" && b?.kind === "constant")
-        return shifted(shape, a, b, minus) ?? joinConstant(ctx, op, a, b, 1);
+        return shifted(ctx, shape, a, b, minus) ?? joinConstant(ctx, op, a, b, 1);
       if (a.kind === "constant" && b?.kind === "linear") {
         const negated = minus ? scaleBy(b, [neg(ONE)], 1) : b;
-        return negated && (shifted(shape, negated, a, false) ?? joinConstant(ctx, op, negated, a, 0));
+        return negated && (shifted(ctx, shape, negated, a, false) ?? joinConstant(ctx, op, negated, a, 0));
       }
       if (a.kind !== "linear" || b?.kind !== "linear") return undefined;
       const [x, y] = [plain(ctx, op, a, 0), plain(ctx, op, b, 1)];
@@ -84,9 +86,9 @@ function liftAffine(ctx: Context, op: Op, reps: readonly Rep[]): Rep | undefined
     }
     case "float.mul":
     case "float.div": {
-      if (a.kind === "linear" && b?.kind === "constant") return scaled(shape, a, b, op.name === "float.div");
+      if (a.kind === "linear" && b?.kind === "constant") return scaled(ctx, shape, a, b, op.name === "float.div");
       if (op.name === "float.mul" && a.kind === "constant" && b?.kind === "linear")
-        return scaled(shape, b, a, false);
+        return scaled(ctx, shape, b, a, false);
       if (op.name === "float.div" || a.kind !== "linear" || b?.kind !== "linear") return undefined;
       // A product of one tensor with itself is a curve.
       if (a.terms.length === 1 && b.terms.length === 1 && a.terms[0]!.value === b.terms[0]!.value)
@@ -121,22 +123,31 @@ function joinConstant(ctx: Context, op: Op, r: Linear, c: Constant, index: numbe
   return liftAdd(ctx, op, x, term);
 }
 
-function shifted(shape: readonly number[], r: Linear, c: Constant, minus: boolean): Linear | undefined {
+/** `r` at a shape that a constant operand made larger. */
+const widened = (ctx: Context, r: Linear, shape: readonly number[]): Linear => ({
+  ...r,
+  shape,
+  terms: r.shape.length === shape.length && r.shape.every((d, i) => d === shape[i])
+    ? r.terms
+    : r.terms.map((t) => ({ ...t, value: broadcast(ctx, t.value, shape) })),
+});
+
+function shifted(ctx: Context, shape: readonly number[], r: Linear, c: Constant, minus: boolean): Linear | undefined {
   const k = channelsOf(c, shape);
   if (k === undefined) return undefined;
   const moved = offsetBy(r, minus ? k.list.map(neg) : k.list, k.axis);
-  return moved && { ...moved, shape };
+  return moved && widened(ctx, moved, shape);
 }
 
-function scaled(shape: readonly number[], r: Linear, c: Constant, divide: boolean): Linear | undefined {
+function scaled(ctx: Context, shape: readonly number[], r: Linear, c: Constant, divide: boolean): Linear | undefined {
   const k = channelsOf(c, shape);
   if (k === undefined || (divide && k.list.some((x) => sign(x) === 0))) return undefined;
   const moved = scaleBy(r, divide ? k.list.map((x) => div(ONE, x)) : k.list, k.axis);
-  return moved && { ...moved, shape };
+  return moved && widened(ctx, moved, shape);
 }
 
 /** f(t) for one integer tensor t of at most TABLE_BITS bits, every other operand a scalar constant or a function of t too. */
-function liftMapped(op: Op, reps: readonly Rep[], shape: readonly number[]): Rep | undefined {
+function liftMapped(op: Op, reps: readonly Rep[], shape: readonly number[]): Mapped | undefined {
   let input: Value | undefined;
   const args: RealExpr[] = [];
   for (const r of reps) {

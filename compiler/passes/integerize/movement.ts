@@ -4,6 +4,7 @@ import type { Attrs, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { div, fromNumber, isInteger, sign, sub } from "../../ir/rational.ts";
 import { type Context, poison } from "./context.ts";
+import { moveInput } from "./input.ts";
 import { broadcast } from "./linear.ts";
 import { applyClamp, boundsOf } from "./materialize.ts";
 import { intervalOf } from "./ranges.ts";
@@ -13,18 +14,25 @@ export function liftMovement(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
   const reps = op.operands.map(ctx.rep);
   if (reps.some((r) => r.kind === "poison")) return poison(shape);
-  if (op.name === "layout.concat")
+  if (op.name === "layout.concat") {
+    const integers = reps.flatMap((r) => (r.kind === "integer" ? [r.value] : []));
+    if (integers.length === reps.length)
+      return { kind: "integer", shape, value: move(ctx, op, integers, op.attrs) };
     return { kind: "joined", shape, parts: reps, axis: attr(op, "axis"), ...(op.loc ? { loc: op.loc } : {}) };
+  }
   const rep = reps[0]!;
   const operand = op.operands[0]!;
   switch (rep.kind) {
     case "integer":
-      return { kind: "integer", shape, value: move(ctx, op, rep.value, op.attrs) };
+      return { kind: "integer", shape, value: move(ctx, op, [rep.value], op.attrs) };
     case "input":
-      return { ...rep, shape, moves: [...rep.moves, op] };
+      return moveInput(rep, op, shape);
     case "mapped":
       if (op.name === "layout.pad") break;
-      return { ...rep, shape, input: move(ctx, op, rep.input, op.attrs) };
+      return { ...rep, shape, input: move(ctx, op, [rep.input], op.attrs) };
+    case "softmax":
+      if (op.name === "layout.pad") break;
+      return { ...rep, shape, moves: [...rep.moves, op] };
     case "linear":
       return moveLinear(ctx, op, rep, operand);
     default:
@@ -34,8 +42,8 @@ export function liftMovement(ctx: Context, op: Op): Rep {
   return poison(shape);
 }
 
-const move = (ctx: Context, op: Op, v: Value, attrs: Attrs): Value =>
-  ctx.emit(op.name, [v], attrs, { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) });
+const move = (ctx: Context, op: Op, operands: readonly Value[], attrs: Attrs): Value =>
+  ctx.emit(op.name, operands, attrs, { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) });
 
 function moveLinear(ctx: Context, op: Op, rep: Linear, operand: Value): Rep {
   const shape = op.results[0]!.type.shape;
@@ -47,7 +55,7 @@ function moveLinear(ctx: Context, op: Op, rep: Linear, operand: Value): Rep {
   if (op.name !== "layout.pad") {
     const terms = rep.terms.map((t) => ({
       ...t,
-      value: move(ctx, op, broadcast(ctx, t.value, operand.type.shape), op.attrs),
+      value: move(ctx, op, [broadcast(ctx, t.value, operand.type.shape)], op.attrs),
     }));
     return { ...rep, shape, axis, terms };
   }
@@ -70,7 +78,7 @@ function moveLinear(ctx: Context, op: Op, rep: Linear, operand: Value): Rep {
     ...r,
     shape,
     axis,
-    terms: [{ value: move(ctx, op, r.terms[0]!.value, attrs), scale: r.terms[0]!.scale }],
+    terms: [{ value: move(ctx, op, [r.terms[0]!.value], attrs), scale: r.terms[0]!.scale }],
   };
 }
 

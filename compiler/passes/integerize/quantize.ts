@@ -1,29 +1,17 @@
 /** Quantizers: each becomes one exact integer map of what its input is made of. */
-import {
-  inputQuantizerForm,
-  noQuantizer,
-  tableUndecided,
-  zeroPointPerChannel,
-} from "../../ir/messages-quant.ts";
+import { noQuantizer, tableUndecided, zeroPointPerChannel } from "../../ir/messages-quant.ts";
 import type { Attr, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
-import { add, div, fromNumber, mul, type Rational, rational, round, toNumber } from "../../ir/rational.ts";
+import { div, fromNumber, mul, type Rational, rational, toNumber } from "../../ir/rational.ts";
 import type { Rounding } from "../../ir/rescale/types.ts";
-import { type IntType, intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
+import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
+import { quantizeInput } from "./input.ts";
+import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
 import { evaluateReal } from "./real.ts";
-import { at, type Input, type Linear, type Mapped, type Rep, type Softmax } from "./rep.ts";
+import { at, type Linear, type Mapped, type Rep, type Softmax } from "./rep.ts";
 import { EXP_BITS, expTable } from "./softmax.ts";
-
-interface Quantizer {
-  readonly type: QuantType;
-  readonly rounding: Rounding;
-  readonly order: "round_then_shift" | "shift_then_round";
-}
-
-/** Integer type of a quantizer's result: as narrow as its range. */
-export const storageOf = (q: QuantType): IntType => intTypeFor(q.lo, q.hi) ?? q.storage;
 
 export function liftQuantize(ctx: Context, op: Op): Rep {
   const result = op.results[0]!;
@@ -80,17 +68,6 @@ function zeroOf(ctx: Context, op: Op, q: QuantType): number | undefined {
   return undefined;
 }
 
-/** q(x) of one real number, exactly. */
-export function quantizeExact(x: Rational, scale: Rational, zero: Rational, q: Quantizer): number {
-  const v = div(x, scale);
-  const r =
-    q.order === "round_then_shift"
-      ? add(rational(round(v, q.rounding)), zero)
-      : rational(round(add(v, zero), q.rounding));
-  const n = Number(r.num / r.den);
-  return Math.min(q.type.hi, Math.max(q.type.lo, n));
-}
-
 function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, done: (v: Value) => Rep): Rep {
   const zero = zeroOf(ctx, op, q.type);
   if (zero === undefined) return poison(r.shape);
@@ -123,7 +100,7 @@ function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, d
     "qc.requant",
     r.terms.map((t) => t.value),
     {
-      axis: r.shape.length - axis,
+      axis: Math.max(0, r.shape.length - axis),
       scales: r.terms.map((t) => divided(t.scale)),
       offset: divided(r.offset),
       zero_point: zeroRational,
@@ -197,9 +174,10 @@ function softmax(
   const { min, max } = intervalOf(s.input);
   const exp = expTable(s.scale, max - min + 1);
   const inverse = div(rational(1n), fromNumber(steps[0]!));
-  const n = s.shape[s.axis]!;
+  const { shape } = s.input.type;
+  const n = shape[s.axis]!;
   const elem = storageOf(q.type);
-  const value = ctx.emit(
+  let value = ctx.emit(
     "qc.softmax",
     [s.input],
     {
@@ -217,63 +195,9 @@ function softmax(
       hi: q.type.hi,
       error: toNumber(mul(rational(BigInt(n + 1), 1n << BigInt(EXP_BITS + 1)), inverse)),
     },
-    { type: tensor(s.shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
+    { type: tensor(shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
   );
+  for (const move of s.moves)
+    value = ctx.emit(move.name, [value], move.attrs, { hint: result.name, ...(move.loc ? { loc: move.loc } : {}) });
   return done(value);
-}
-
-/** A float graph input under a quantizer: an integer param, and the movement in between replayed on it. */
-function quantizeInput(
-  ctx: Context,
-  op: Op,
-  q: Quantizer,
-  rep: Input,
-  result: Value,
-  done: (v: Value) => Rep,
-): Rep {
-  const zero = zeroOf(ctx, op, q.type);
-  const steps = scaleList(q.type);
-  if (
-    zero === undefined ||
-    steps.length > 1 ||
-    q.rounding !== "half_even" ||
-    q.order !== "round_then_shift" ||
-    !Number.isInteger(zero)
-  ) {
-    ctx.report(inputQuantizerForm(op, rep.port.name));
-    return poison(rep.shape);
-  }
-  const elem = storageOf(q.type);
-  const boundary = {
-    kind: "quantize",
-    scale: steps[0]!,
-    zeroPoint: zero,
-    lo: q.type.lo,
-    hi: q.type.hi,
-  } as const;
-  let value: Value = {
-    name: rep.moves.length === 0 ? result.name : rep.port.name,
-    type: tensor(rep.port.value.type.shape, elem),
-  };
-  ctx.param({ value, name: rep.port.name, dtype: rep.port.dtype, boundary });
-  for (const move of rep.moves) {
-    // Padding constants are real numbers; on the grid they are quantized as ONNX does it, in float32.
-    const attrs =
-      move.name === "layout.pad"
-        ? { ...move.attrs, value: quantizeFloat32(attr<number>(move, "value"), boundary) }
-        : move.attrs;
-    value = ctx.emit(move.name, [value], attrs, {
-      hint: result.name,
-      ...(move.loc ? { loc: move.loc } : {}),
-    });
-  }
-  return done(value);
-}
-
-/** clamp(rne(fround(x / scale)) + zeroPoint), ONNX QuantizeLinear on a float32. */
-function quantizeFloat32(x: number, b: { scale: number; zeroPoint: number; lo: number; hi: number }): number {
-  const v = Math.fround(Math.fround(x) / b.scale);
-  if (Number.isNaN(v)) return b.lo;
-  if (!Number.isFinite(v)) return v > 0 ? b.hi : b.lo;
-  return Math.min(b.hi, Math.max(b.lo, Number(round(fromNumber(v), "half_even")) + b.zeroPoint));
 }

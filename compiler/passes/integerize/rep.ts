@@ -49,13 +49,16 @@ export interface Mapped {
   readonly loc?: Loc;
 }
 
-/** Softmax along `axis` of scale·t. */
+/** Softmax of scale·t along an axis. */
 export interface Softmax {
   readonly kind: "softmax";
   readonly shape: readonly number[];
   readonly input: Value;
   readonly scale: Rational;
+  /** Axis of `input`. */
   readonly axis: number;
+  /** Data movement since, to be replayed on the quantized integers. */
+  readonly moves: readonly Op[];
   readonly loc?: Loc;
 }
 
@@ -68,12 +71,21 @@ export interface Joined {
   readonly loc?: Loc;
 }
 
-/** A float graph input before its quantizer, and the data movement in between, to be replayed on integers. */
+/** x ↦ scale·x + offset. */
+export interface Affine {
+  readonly scale: Rational;
+  readonly offset: Rational;
+}
+
+/** A float graph input before its quantizer. Its elements are mapped first, then moved; the moves are replayed on integers. */
 export interface Input {
   readonly kind: "input";
   readonly shape: readonly number[];
   readonly port: Port;
-  readonly moves: readonly Op[];
+  /** Absent: no arithmetic. */
+  readonly map?: Affine;
+  /** `fill`: the real number that a pad brings in, as it reaches the quantizer. */
+  readonly moves: readonly { readonly op: Op; readonly fill?: Rational }[];
   readonly loc?: Loc;
 }
 
