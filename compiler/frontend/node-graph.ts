@@ -17,7 +17,7 @@ import { constantOf, elementOf, isRuntimeDtype, rangeOf } from "./constants.ts";
 import type { ScopedNode } from "./functions.ts";
 import { checkShape } from "./graph-import.ts";
 import type { GraphImport } from "./import-state.ts";
-import type { Importer } from "./importer.ts";
+import type { Importer, QuantizedInput } from "./importer.ts";
 import { batchNames, inputShape } from "./inputs.ts";
 import { isRejection, type NodeImport, reject } from "./node-import.ts";
 import type { DataType } from "./onnx/data-types.ts";
@@ -45,6 +45,9 @@ export interface NodeGraph {
 const operatorName = ({ domain, op }: OnnxNode): string => (domain === "" ? op : `${domain}::${op}`);
 const describe = ({ name, outputs }: OnnxNode): string =>
   name === "" ? `making ${quote(outputs[0] ?? "")}` : quote(name);
+
+/** Operators whose scales follow from the data of each run. */
+const DYNAMIC = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"];
 
 /** Operators with bodies of their own. */
 const CONTROL_FLOW = ["If", "Loop", "Scan", "SequenceMap"];
@@ -148,7 +151,7 @@ export function createNodeGraph(
     if (names.length < least || names.length > most)
       reject(badInputCount(node.loc, names.length, least, most));
     names.forEach((name, i) => {
-      if (name === "" && i < least) reject(missingInput(node.loc, i));
+      if (name === "" && i < least && !row.optional?.includes(i)) reject(missingInput(node.loc, i));
     });
     const inputs = names.map((name) => (name === "" ? undefined : binding(name, node.loc)));
     const operands = inputs.filter((o) => o !== BROKEN) as (Operand | undefined)[];
@@ -181,10 +184,11 @@ export function createNodeGraph(
         const { node } = scoped;
         const row = rowFor(scoped);
         if (row === undefined) continue;
-        if (node.op === "DequantizeLinear" && node.inputs[0] === name) {
-          const type = parametersAhead(node, row.opset, name === info.name, { name, dtype, shape });
+        const read = row.row.quantized?.(node.inputs.length).find(({ data }) => node.inputs[data] === name);
+        if (read?.scale !== undefined) {
+          const type = parametersAhead(node, read, row.opset, name === info.name, { name, dtype, shape });
           if (type !== undefined) return type;
-        } else if (node.op === "Cast") {
+        } else if (node.op === "Cast" || read !== undefined) {
           const range = rangeOf(dtype)!;
           const storage = elementOf(dtype);
           if (storage?.kind === "int") return { kind: "quant", storage, ...range, ...raw };
@@ -205,15 +209,17 @@ export function createNodeGraph(
 
   const parametersAhead = (
     node: OnnxNode,
+    read: QuantizedInput,
     opset: number,
     direct: boolean,
     x: { readonly name: string; readonly dtype: DataType; readonly shape: readonly number[] },
   ): QuantType | undefined => {
-    const [, scale = "", zeroPoint = ""] = node.inputs;
+    const scale = node.inputs[read.scale ?? -1] ?? "";
+    const zeroPoint = node.inputs[read.zeroPoint ?? -1] ?? "";
     const [s, z] = [scale, zeroPoint].map((name) => (name === "" ? undefined : constantOperandOf(name)));
     if (s === undefined || (z === undefined && zeroPoint !== "")) return undefined;
     // Moved on its way, the tensor may have its axes elsewhere.
-    if (!direct && sizeOf(s.shape) !== 1) return undefined;
+    if ((!direct || node.op !== "DequantizeLinear") && sizeOf(s.shape) !== 1) return undefined;
     const before = graph.diagnostics.length;
     try {
       return quantTypeOf({ node, loc: node.loc, opset, inputs: [], graph }, x, s, z);
@@ -282,6 +288,8 @@ export function createNodeGraph(
   };
 
   const reasonFor = (node: OnnxNode, imported: boolean): string => {
+    if (DYNAMIC.includes(node.op))
+      return "dynamic quantization, whose scales each run would choose, is not built yet";
     if (imported) return `the model imports no operator set for domain ${quote(node.domain)}`;
     if (node.domain === "" && CONTROL_FLOW.includes(node.op))
       return "control flow depends on values, and kernels have a fixed sequence of steps";

@@ -7,22 +7,42 @@ import {
   quantizerType,
   zeroPointType,
 } from "../ir/messages.ts";
+import type { Attrs, Dense } from "../ir/module.ts";
 import { type QuantType, type Scheme, sameScheme, sizeOf, tensor } from "../ir/types.ts";
-import { type Constant, isFloatDtype, makeConstant, rangeOf } from "./constants.ts";
+import { type Constant, isFloatDtype, makeConstant, rangeOf, roundTo } from "./constants.ts";
 import { append, materialize, real, realConstant } from "./graph-import.ts";
 import { input, intAttr, type NodeImport, reject } from "./node-import.ts";
 import { type DataType, dataTypeOf } from "./onnx/data-types.ts";
 import { constantOperand, type Operand, type ValueOperand, valueOperand } from "./operand.ts";
 import { describeScheme, quantTypeOf } from "./quantizer.ts";
 
-/** y = clamp(rne(x / s) + z), the type taken from the zero point, else from `output_dtype`, else uint8. */
-export function quantize(n: NodeImport): Operand {
+/**
+ * y = clamp(rne(x / s) + z), the type taken from the zero point, else from `output_dtype`, else uint8. With
+ * `shift_then_round` y = clamp(rne(x / s + z)).
+ */
+export function quantize(n: NodeImport, order: "round_then_shift" | "shift_then_round" = "round_then_shift") {
   const [x, scale, zeroPoint] = [input(n, 0), input(n, 1), n.inputs[2]];
   const dtype = outputDtype(n, zeroPoint);
   if (!isFloatDtype(x.dtype)) reject(integerArithmetic(n.loc, x.name, x.dtype));
   const type = quantTypeOf(n, { name: n.node.outputs[0] ?? "", shape: x.shape, dtype }, scale, zeroPoint);
-  if (x.kind === "constant") return constantOperand(quantizeConstant(x.constant, dtype, type));
-  return quantizeTo(n, x, type, dtype);
+  const known = order === "round_then_shift" ? knownReals(n, x) : undefined;
+  if (known !== undefined) return constantOperand(quantizeConstant(known, dtype, type));
+  return quantizeTo(n, x, type, dtype, { order });
+}
+
+/** The floats of a constant, those of a DequantizeLinear of one being rounded to its type as every runtime has them. */
+function knownReals(n: NodeImport, x: Operand): Constant | undefined {
+  if (x.kind === "constant") return x.constant;
+  const op = n.graph.definitions.get(x.value);
+  const stored = op?.name === "quant.dequantize" ? op.operands[0]! : undefined;
+  const made = stored && n.graph.definitions.get(stored);
+  if (made?.name !== "const" || stored?.type.elem.kind !== "quant") return undefined;
+  const { scheme } = stored.type.elem;
+  const { data } = made.attrs.value as Dense;
+  const { scales, zeroPoints } = entries(scheme);
+  const channel = channels(x.shape, scheme);
+  const reals = Float64Array.from(data, (q, i) => (q - zeroPoints[channel(i)]!) * scales[channel(i)]!);
+  return roundTo(x.dtype, x.shape, reals);
 }
 
 function outputDtype(n: NodeImport, zeroPoint: Operand | undefined): DataType {
@@ -35,8 +55,14 @@ function outputDtype(n: NodeImport, zeroPoint: Operand | undefined): DataType {
   return zeroPoint?.dtype ?? wanted ?? "uint8";
 }
 
-const quantizeTo = (n: NodeImport, x: Operand, type: QuantType, dtype: DataType): Operand =>
-  valueOperand(append(n, "quant.quantize", [x], [materialize(n, x)], {}, tensor(x.shape, type)), dtype);
+export const quantizeTo = (
+  n: NodeImport,
+  x: Operand,
+  type: QuantType,
+  dtype: DataType,
+  attrs: Attrs = {},
+): Operand =>
+  valueOperand(append(n, "quant.quantize", [x], [materialize(n, x)], attrs, tensor(x.shape, type)), dtype);
 
 /** Index along the axis of each element. */
 function channels(shape: readonly number[], scheme: Scheme): (i: number) => number {
@@ -118,15 +144,18 @@ export function reinterpret(n: NodeImport, x: ValueOperand, from: Scheme, to: Sc
 const perAxis = (shape: readonly number[], scheme: Scheme, values: readonly number[]): Operand =>
   realConstant(scheme.kind === "axis" ? shape.map((d, i) => (i === scheme.axis ? d : 1)) : [], values);
 
-const RAW: Scheme = { kind: "tensor", scale: 1, zeroPoint: 0 };
+export const RAW: Scheme = { kind: "tensor", scale: 1, zeroPoint: 0 };
 
 /** The integers themselves as reals: a Cast to float. */
-export function integersAsReals(n: NodeImport, x: ValueOperand): Operand {
+export const integersAsReals = (n: NodeImport, x: ValueOperand): Operand => readAs(n, x, RAW);
+
+/** The reals that a scheme gives the integers of x, whatever quantizer made them. */
+export function readAs(n: NodeImport, x: ValueOperand, scheme: Scheme): Operand {
   const { elem } = x.value.type;
   if (elem.kind !== "quant") return reject(plainIntegers(n.loc, x.name, x.dtype));
-  return sameScheme(elem.scheme, RAW)
+  return sameScheme(elem.scheme, scheme)
     ? dequantizeValue(n, x, "float32")
-    : reinterpret(n, x, elem.scheme, RAW);
+    : reinterpret(n, x, elem.scheme, scheme);
 }
 
 /**

@@ -24,8 +24,9 @@ export type Scheme =
     };
 
 /**
- * A quantised number: the integer q stands for (q − zeroPoint)·scale, lo ≤ q ≤ hi. Scales are float32 values, hence
- * exact rationals; zero points may be fractional (QONNX). Quantised types vanish at `integerize`.
+ * A quantised number: the integer q stands for (q − zeroPoint)·scale, lo ≤ q ≤ hi. Scales are float32 values or,
+ * of biases, products of two, hence exact rationals; zero points may be fractional (QONNX). Quantised types vanish at
+ * `integerize`.
  * Text: `!q<u8, 0.02:3>`, `!q<i8<-127:127>, 0.05:0>`, `!q<i8, axis 0, @s0>`.
  */
 export interface QuantType {

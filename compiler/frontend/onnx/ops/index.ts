@@ -4,8 +4,10 @@ import { activationImporters } from "./activation.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
 import { elementwiseImporters } from "./elementwise.ts";
+import { integerImporters } from "./integer.ts";
 import { matmulImporters } from "./matmul.ts";
 import { normalizationImporters } from "./normalization.ts";
+import { qlinearImporters } from "./qlinear.ts";
 import { quantizeImporters } from "./quantize.ts";
 import { reduceImporters } from "./reduce.ts";
 import { resizeImporters } from "./resize.ts";
@@ -15,6 +17,8 @@ import { sliceImporters } from "./slice.ts";
 /** All operators that can be imported, by family. */
 export const IMPORTERS: readonly Importer[] = [
   ...quantizeImporters,
+  ...qlinearImporters,
+  ...integerImporters,
   ...convImporters,
   ...matmulImporters,
   ...elementwiseImporters,

@@ -11,6 +11,7 @@ export const quantizeImporters: readonly Importer[] = forOps(
     domains,
     inputs: [2, 3],
     attributes: QUANTIZER_ATTRIBUTES,
-    run: op === "QuantizeLinear" ? quantize : dequantize,
+    ...(op === "DequantizeLinear" ? { quantized: () => [{ data: 0, scale: 1, zeroPoint: 2 }] } : {}),
+    run: op === "QuantizeLinear" ? (n) => quantize(n) : dequantize,
   }),
 );
