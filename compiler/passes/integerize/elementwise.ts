@@ -86,7 +86,8 @@ function liftAffine(ctx: Context, op: Op, reps: readonly Rep[]): Rep | undefined
     }
     case "float.mul":
     case "float.div": {
-      if (a.kind === "linear" && b?.kind === "constant") return scaled(ctx, shape, a, b, op.name === "float.div");
+      if (a.kind === "linear" && b?.kind === "constant")
+        return scaled(ctx, shape, a, b, op.name === "float.div");
       if (op.name === "float.mul" && a.kind === "constant" && b?.kind === "linear")
         return scaled(ctx, shape, b, a, false);
       if (op.name === "float.div" || a.kind !== "linear" || b?.kind !== "linear") return undefined;
@@ -127,19 +128,32 @@ function joinConstant(ctx: Context, op: Op, r: Linear, c: Constant, index: numbe
 const widened = (ctx: Context, r: Linear, shape: readonly number[]): Linear => ({
   ...r,
   shape,
-  terms: r.shape.length === shape.length && r.shape.every((d, i) => d === shape[i])
-    ? r.terms
-    : r.terms.map((t) => ({ ...t, value: broadcast(ctx, t.value, shape) })),
+  terms:
+    r.shape.length === shape.length && r.shape.every((d, i) => d === shape[i])
+      ? r.terms
+      : r.terms.map((t) => ({ ...t, value: broadcast(ctx, t.value, shape) })),
 });
 
-function shifted(ctx: Context, shape: readonly number[], r: Linear, c: Constant, minus: boolean): Linear | undefined {
+function shifted(
+  ctx: Context,
+  shape: readonly number[],
+  r: Linear,
+  c: Constant,
+  minus: boolean,
+): Linear | undefined {
   const k = channelsOf(c, shape);
   if (k === undefined) return undefined;
   const moved = offsetBy(r, minus ? k.list.map(neg) : k.list, k.axis);
   return moved && widened(ctx, moved, shape);
 }
 
-function scaled(ctx: Context, shape: readonly number[], r: Linear, c: Constant, divide: boolean): Linear | undefined {
+function scaled(
+  ctx: Context,
+  shape: readonly number[],
+  r: Linear,
+  c: Constant,
+  divide: boolean,
+): Linear | undefined {
   const k = channelsOf(c, shape);
   if (k === undefined || (divide && k.list.some((x) => sign(x) === 0))) return undefined;
   const moved = scaleBy(r, divide ? k.list.map((x) => div(ONE, x)) : k.list, k.axis);

@@ -149,6 +149,7 @@ function liftSoftmax(ctx: Context, op: Op): Rep {
     input: term.value,
     scale: term.scale[0]!,
     axis: axis < 0 ? axis + shape.length : axis,
+    moves: [],
     ...(op.loc ? { loc: op.loc } : {}),
   };
 }

@@ -2,6 +2,7 @@
 
 import {
   accumulatorTooWide,
+  noKernel,
   notUniform,
   noWeightQuantizer,
   paddingOffGrid,
@@ -78,6 +79,14 @@ export function integerConst(ctx: Context, data: Int32Array, shape: readonly num
   );
 }
 
+/** Windows slide along one or two spatial dimensions; reports and returns false for more. */
+function flat(ctx: Context, op: Op, x: Value): boolean {
+  const spatial = x.type.shape.length - 2;
+  if (spatial === 1 || spatial === 2) return true;
+  ctx.report(noKernel(op));
+  return false;
+}
+
 /** NCHW… → N…C, inserting H = 1 for one spatial dimension. */
 function toNhwc(ctx: Context, v: Value): Value {
   const rank = v.type.shape.length;
@@ -129,7 +138,7 @@ export function liftConv(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
   const w = ctx.rep(wv);
   const x = single(ctx, op, ctx.rep(xv), xv);
-  if (w.kind === "poison" || x === undefined) return poison(shape);
+  if (w.kind === "poison" || x === undefined || !flat(ctx, op, xv)) return poison(shape);
   const grid = weightGrid(ctx, op, w, wv, 0);
   if (grid === undefined) return poison(shape);
   const term = x.terms[0]!.value;
@@ -309,7 +318,7 @@ export function liftAveragePool(ctx: Context, op: Op): Rep {
   const [xv] = op.operands as [Value];
   const shape = op.results[0]!.type.shape;
   const x = single(ctx, op, ctx.rep(xv), xv);
-  if (x === undefined) return poison(shape);
+  if (x === undefined || !flat(ctx, op, xv)) return poison(shape);
   const spatialRank = xv.type.shape.length - 2;
   const kernel = pair(attr(op, "kernel"), 1);
   const strides = pair(attr(op, "strides"), 1);
@@ -353,7 +362,8 @@ export function liftAveragePool(ctx: Context, op: Op): Rep {
     const offset = mul(x.offset[0]!, rational(BigInt(taps)));
     return linear(op, fromNhwc(ctx, sum, spatialRank), [div(s, count)], [div(offset, count)], 1, shape);
   }
-  const lcm = [...distinct].reduce((a, b) => (a * b) / gcd(a, b), 1);
+  // Beyond 2^32 the accumulator is too wide whatever the exact multiple is.
+  const lcm = [...distinct].reduce((a, b) => (a > 2 ** 32 ? a : (a * b) / gcd(a, b)), 1);
   const factors = integerConst(
     ctx,
     Int32Array.from(counts, (k) => lcm / k),
@@ -400,7 +410,7 @@ export function liftMaxPool(ctx: Context, op: Op): Rep {
   const rep = ctx.rep(xv);
   if (rep.kind === "poison") return rep;
   const x = rep.kind === "linear" ? rep : materialize(ctx, op, rep, xv);
-  if (x === undefined) return poison(shape);
+  if (x === undefined || !flat(ctx, op, xv)) return poison(shape);
   if (x.terms.length !== 1 || x.terms[0]!.scale.some((s) => sign(s) <= 0)) {
     ctx.report(notUniform(ctx, op, xv));
     return poison(shape);
