@@ -3,10 +3,10 @@
  * element decided by an exact rational.
  */
 import type { OnnxModel } from "../../compiler/frontend/onnx/model.ts";
-import { type Evaluation, evaluateOnnx, isQuantize, type NumericArray } from "./evaluate.ts";
-import { quantizeRational, rangeOf, schemeOf } from "./quantize.ts";
+import { type Evaluation, evaluateOnnx, type NumericArray } from "./evaluate.ts";
+import { quantizeRational, rangeOf } from "./quantize.ts";
 import { divide, fromNumber, rational, subtract, toNumber } from "./rational.ts";
-import { exactAt, type Tensor, toReal } from "./tensor.ts";
+import { exactAt, toReal } from "./tensor.ts";
 
 export interface Difference {
   readonly quantizer: string;
@@ -49,32 +49,22 @@ export function compareSteps(
     if (other === undefined) throw new Error(`no integers of the other runtime for "${name}"`);
     elements += values.length;
     for (let i = 0; i < values.length; i++)
-      if (values[i] !== other[i]) differences.push(explainDifference(model, evaluation, name, i, other[i]!));
+      if (values[i] !== other[i]) differences.push(explainDifference(evaluation, name, i, other[i]!));
   }
   return { quantizers: evaluation.quantizers.size, elements, differences, evaluation };
 }
 
 /** Decides element `index` of `quantizer`; `evaluation` must have kept all tensors. */
 export function explainDifference(
-  model: OnnxModel,
   evaluation: Evaluation,
   quantizer: string,
   index: number,
   theirs: number,
 ): Difference {
-  const node = model.graph.nodes.find(
-    (candidate) => isQuantize(candidate) && candidate.outputs[0] === quantizer,
-  );
   const result = evaluation.quantizers.get(quantizer);
-  if (node === undefined || result === undefined) throw new Error(`no quantizer "${quantizer}"`);
-  const [x, scale, zeroPoint] = node.inputs.map((name) => evaluation.tensors.get(name)) as [
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
-  const attribute = node.attributes.get("axis");
-  const axis = attribute?.kind === "int" ? Number(attribute.value) : 1;
-  const scheme = schemeOf(x.shape, scale, zeroPoint, { axis, blockSize: 0, dtype: result.dtype });
+  const step = evaluation.steps.get(quantizer);
+  if (step === undefined || result === undefined) throw new Error(`no quantizer "${quantizer}"`);
+  const { real: x, scheme } = step;
   const channel = scheme.index === undefined ? 0 : scheme.index[index]!;
   const s = fromNumber(scheme.scales[channel]!);
   const z = scheme.zeroPoints[channel]!;

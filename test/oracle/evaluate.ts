@@ -11,6 +11,7 @@ import { intOf, tensorOf } from "./attributes.ts";
 import { cast, fromOnnx, isFloat } from "./literal.ts";
 import { numbersOf } from "./move.ts";
 import { evaluateNode } from "./operators.ts";
+import { liftQLinear, quantizesItself } from "./ops-qlinear.ts";
 import { dequantize, quantize, type Scheme, schemeOf } from "./quantize.ts";
 import { toFloat32 } from "./rational.ts";
 import { exactAt, type IntTensor, ints, literals, sizeOf, type Tensor } from "./tensor.ts";
@@ -54,10 +55,18 @@ export type OutputResult =
       readonly integers?: { readonly name: string; readonly values: Int32Array };
     };
 
+/** clamp(rne(real / scale) + zero point); where a quantizer shifts before it rounds, the shift is part of `real`. */
+export interface QuantizerStep {
+  readonly real: Tensor;
+  readonly scheme: Scheme;
+}
+
 export interface Evaluation {
   readonly outputs: ReadonlyMap<string, OutputResult>;
-  /** Every QuantizeLinear whose input is not constant, by the name of its result, in evaluation order. */
+  /** Every quantizer whose input is not constant, by the name of its result, in evaluation order. */
   readonly quantizers: ReadonlyMap<string, QuantizerResult>;
+  /** With `keep: "all"` what went into each of the quantizers. */
+  readonly steps: ReadonlyMap<string, QuantizerStep>;
   /** With `keep: "all"` every tensor. */
   readonly tensors: ReadonlyMap<string, Tensor>;
 }
@@ -71,7 +80,7 @@ export interface EvaluateOptions {
   readonly overrides?: ReadonlyMap<string, ArrayLike<number>>;
 }
 
-export const isQuantize = (node: OnnxNode): boolean => node.op === "QuantizeLinear";
+export const isQuantize = (node: OnnxNode): boolean => node.op === "QuantizeLinear" || quantizesItself(node);
 
 interface Prepared {
   /** In dataflow order. */
@@ -175,6 +184,7 @@ export function evaluateOnnx(
   const { graph } = model;
   const tensors = new Map<string, Tensor>(constants);
   const quantizers = new Map<string, QuantizerResult>();
+  const steps = new Map<string, QuantizerStep>();
   const integersOf = new Map<string, string>();
   const opset = model.opsets.get("") ?? 1;
 
@@ -187,24 +197,32 @@ export function evaluateOnnx(
     tensors.set(info.name, inputTensor(inputShape(info.shape, data.length), info.elemType, data));
   }
 
+  const quantized = (node: OnnxNode, real: Tensor, scheme: Scheme, constant: boolean): Tensor => {
+    // What constants come to is a constant of the file's type: rounded to float32, unless moved only.
+    if (constant) {
+      const known = real.kind === "real" && real.literal === undefined;
+      return quantize(known ? literals(real.shape, floatsOf(real)) : real, scheme).tensor;
+    }
+    const { tensor, undecided } = quantize(real, scheme);
+    const name = node.outputs[0]!;
+    const values = Int32Array.from(tensor.data);
+    const { shape, dtype } = tensor;
+    quantizers.set(name, { shape, dtype, values, ...(undecided.size > 0 ? { undecided } : {}) });
+    if (keep === "all") steps.set(name, { real, scheme });
+    const other = overrides?.get(name);
+    if (other !== undefined && other.length !== values.length)
+      throw new Error(`${other.length} elements replace ${values.length}`);
+    return other === undefined ? tensor : ints(dtype, shape, Float64Array.from(other));
+  };
+
   const run = (
     node: OnnxNode,
     operands: readonly (Tensor | undefined)[],
     constant: boolean,
   ): readonly Tensor[] => {
     switch (node.op) {
-      case "QuantizeLinear": {
-        const { tensor, undecided } = quantize(operands[0]!, schemeFor(node, operands));
-        if (constant) return [tensor];
-        const name = node.outputs[0]!;
-        const values = Int32Array.from(tensor.data);
-        const { shape, dtype } = tensor;
-        quantizers.set(name, { shape, dtype, values, ...(undecided.size > 0 ? { undecided } : {}) });
-        const other = overrides?.get(name);
-        if (other !== undefined && other.length !== values.length)
-          throw new Error(`${other.length} elements replace ${values.length}`);
-        return [other === undefined ? tensor : ints(dtype, shape, Float64Array.from(other))];
-      }
+      case "QuantizeLinear":
+        return [quantized(node, operands[0]!, schemeFor(node, operands), constant)];
       case "DequantizeLinear": {
         const q = operands[0]!;
         if (q.kind !== "int") throw new Error("DequantizeLinear of a float");
@@ -221,8 +239,12 @@ export function evaluateOnnx(
         if (type === undefined) throw new Error("Cast to an unknown type");
         return [cast(operands[0]!, type, constant)];
       }
-      default:
-        return evaluateNode(node, operands, { opset, constant });
+      default: {
+        const lifted = liftQLinear(node, operands, { opset, constant });
+        if (lifted === undefined) return evaluateNode(node, operands, { opset, constant });
+        if (lifted.kind === "plain") return [lifted.tensor];
+        return [quantized(node, lifted.real, lifted.scheme, constant)];
+      }
     }
   };
 
@@ -251,7 +273,7 @@ export function evaluateOnnx(
     if (tensor === undefined) throw new Error(`nothing computes the output "${name}"`);
     outputs.set(name, outputOf(tensor, tensors, integersOf.get(name)));
   }
-  return { outputs, quantizers, tensors: keep === "all" ? tensors : new Map() };
+  return { outputs, quantizers, steps, tensors: keep === "all" ? tensors : new Map() };
 }
 
 function outputOf(

@@ -147,5 +147,7 @@ describe.skipIf(!existsSync(ARCHIVE))("the standard's node tests", () => {
       console.log([...skipped].map(([why, names]) => `${why}: ${names.join()}`).join("\n"));
     expect(failed).toEqual([]);
     expect(total).toBeGreaterThan(200);
+    const products = { QLinearConv: 1, QLinearMatMul: 8, ConvInteger: 2, MatMulInteger: 1 };
+    for (const [op, count] of Object.entries(products)) expect([op, passed.get(op)]).toEqual([op, count]);
   });
 });

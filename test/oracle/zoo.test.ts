@@ -24,6 +24,7 @@ const models = [
   ...zooModels("int8-qdq"),
   ...zooModels("wide-narrow-qdq"),
   ...zooModels("qcdq"),
+  ...zooModels("qoperator"),
   ...zooModels("transformer").filter((name) => name.endsWith("_qdq")),
 ];
 
