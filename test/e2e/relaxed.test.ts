@@ -5,16 +5,13 @@
  */
 import { afterAll, expect, test } from "vitest";
 import { table } from "../../compiler/cli/print.ts";
-import type { Compiled } from "../../compiler/index.ts";
-import { rawDtype } from "../../runtime/elements.ts";
-import { layoutOf } from "../../runtime/format.ts";
-import { createModel } from "../../runtime/index.ts";
 import { relaxedRefusal } from "../../runtime/relaxed.ts";
 import { encodeTree, type Field, parseTree, places } from "../fuzz/wire-tree.ts";
 import { requireOrSkip } from "../require.ts";
 import { loadModel, loadModelBytes } from "../zoo.ts";
 import { compileBytes, describeZoo, differences, inputsOf, models, shortName } from "./compiled.ts";
-import { integersOf, type Tensors } from "./exact.ts";
+import { integersOf } from "./exact.ts";
+import { relaxedRunner } from "./relaxed-runner.ts";
 
 /** ONNX data types. */
 const FLOAT = 1n;
@@ -49,28 +46,6 @@ function halved(bytes: Uint8Array): Uint8Array {
       data.bytes = halve(data.bytes);
   }
   return encodeTree(tree);
-}
-
-/** Runs the relaxed module whatever the engine's dot product; integers by tensor. */
-async function relaxedRunner({ manifest, baseline, relaxed }: Compiled) {
-  const { memory } = (await WebAssembly.instantiate(baseline as Uint8Array<ArrayBuffer>)).instance
-    .exports as { memory: WebAssembly.Memory };
-  const { run } = (await WebAssembly.instantiate(relaxed as Uint8Array<ArrayBuffer>, { env: { memory } }))
-    .instance.exports as { run: () => void };
-  const ports = [...manifest.outputs, ...(manifest.taps ?? [])];
-  const outputs = ports.map((p, i) => {
-    const slot = { ...p.slots[0]!, boundary: { kind: "none" } as const };
-    return { name: String(i), dtype: rawDtype(slot), shape: p.shape, slots: [slot] };
-  });
-  const model = createModel(
-    { ...layoutOf(manifest), outputs },
-    { memory, run },
-    { backend: "relaxed", backendReason: "test" },
-  );
-  return (inputs: Tensors): ReadonlyMap<string, Int32Array> => {
-    const out = model.run(Object.fromEntries(inputs));
-    return new Map(ports.map((p, i) => [p.name, Int32Array.from(out[String(i)] as Int32Array)]));
-  };
 }
 
 const refusal = relaxedRefusal("u8s8");

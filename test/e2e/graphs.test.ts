@@ -1,0 +1,38 @@
+/**
+ * Small graphs, one construct each, through the whole compiler: oracle = interpreter = baseline = relaxed module, at every
+ * quantizer and at the outputs; or the diagnostics they give.
+ */
+import { describe, expect, test } from "vitest";
+import { differential, relaxedRuns } from "./differential.ts";
+import { blockCases } from "./graphs/block.ts";
+import { elementwiseCases } from "./graphs/elementwise.ts";
+import { linearCases } from "./graphs/linear.ts";
+import { movementCases } from "./graphs/movement.ts";
+import { portCases } from "./graphs/port.ts";
+import { softmaxCases } from "./graphs/softmax.ts";
+import { windowCases } from "./graphs/window.ts";
+
+if (!relaxedRuns)
+  console.warn("skipped: relaxed modules of small graphs: this engine lacks the instructions");
+
+const groups = {
+  linear: linearCases,
+  elementwise: elementwiseCases,
+  window: windowCases,
+  movement: movementCases,
+  port: portCases,
+  softmax: softmaxCases,
+  block: blockCases,
+};
+
+describe.each(Object.entries(groups))("%s", (_, cases) => {
+  test.each(cases.map((c) => [c.name, c] as const))("%s", async (_, { bytes, batch, errors }) => {
+    const verdict = await differential(bytes, { batch });
+    if (errors !== undefined) {
+      expect(verdict).toMatchObject({ kind: "diagnosed", codes: errors });
+      return;
+    }
+    expect(verdict).toMatchObject({ kind: "compiled", wrong: [] });
+    expect(verdict.kind === "compiled" && verdict.elements).toBeGreaterThan(0);
+  });
+});

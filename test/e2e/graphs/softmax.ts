@@ -1,0 +1,44 @@
+/** Softmax. */
+import { f, type GraphCase, graphCase, S, x, y } from "./case.ts";
+
+export const softmaxCases: readonly GraphCase[] = [
+  graphCase("softmax, last axis", (g) => y(g, g.op("Softmax", [x(g, [3, 10])]), 1 / 256, 0)),
+  graphCase("softmax, int8", (g) => [
+    g.q(g.op("Softmax", [x(g, [3, 10], S)]), 1 / 256, -128, { type: "int8" }),
+  ]),
+  graphCase("softmax, axis 1 of rank 4", (g) => y(g, g.op("Softmax", [x(g)], { axis: 1 }), 1 / 256, 0)),
+  graphCase("softmax, axis 2 of rank 4", (g) => y(g, g.op("Softmax", [x(g)], { axis: 2 }), 1 / 256, 0)),
+  graphCase(
+    "softmax, opset 11 flattens",
+    (g) => y(g, g.op("Softmax", [x(g, [2, 3, 4])], { axis: 1 }), 1 / 256, 0),
+    { opset: 11 },
+  ),
+  graphCase("softmax of negated", (g) => y(g, g.op("Softmax", [g.op("Neg", [x(g, [3, 10])])]), 1 / 256, 0), {
+    errors: ["QC2101"],
+  }),
+  graphCase(
+    "softmax, then matmul (attention)",
+    (g) => {
+      const a = g.fq(
+        g.op("MatMul", [x(g, [1, 2, 5, 8]), g.op("Transpose", [x(g, [1, 2, 5, 8])], { perm: [0, 1, 3, 2] })]),
+        0.3,
+        128,
+      );
+      const s = g.fq(g.op("Softmax", [g.op("Mul", [a, f(g, 0.35)])], { axis: -1 }), 1 / 255, 0);
+      return y(g, g.op("MatMul", [s, x(g, [1, 2, 5, 8])]), 0.1, 128);
+    },
+    { errors: ["QC2110", "QC2110"] },
+  ),
+  graphCase("softmax, then reshape, then quantizer", (g) =>
+    y(g, g.op("Reshape", [g.op("Softmax", [x(g, [3, 10])]), g.ints([30])]), 1 / 256, 0),
+  ),
+  graphCase("softmax as output", (g) => [g.op("Softmax", [x(g, [3, 10])])], { errors: ["QC2107"] }),
+  graphCase("log softmax", (g) => y(g, g.op("LogSoftmax", [x(g, [3, 10])]), 0.1, 255), {
+    errors: ["QC2001"],
+  }),
+  graphCase("argmax", (g) => [g.op("ArgMax", [x(g, [3, 10])], { axis: 1 })], { errors: ["QC2001"] }),
+  graphCase("softmax over one element, and over many", (g) => [
+    g.q(g.op("Softmax", [x(g, [3, 1])]), 1 / 256, 0),
+    g.q(g.op("Softmax", [x(g, [1, 3000])]), 1 / 25600, 0),
+  ]),
+];
