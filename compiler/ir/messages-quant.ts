@@ -43,6 +43,19 @@ function around(n: Neighbours, operand: Value, user: Op | undefined): Detail["no
 
 const locOf = (op: Op): { loc?: Loc } => (op.loc ? { loc: op.loc } : {});
 
+/** Whether `operand` is an intermediate result of the ONNX operator that `op` is a part of. */
+const within = (n: Neighbours, op: Op, operand: Value): boolean => {
+  const maker = n.definition(operand);
+  return op.loc?.kind === "node" && maker?.loc?.kind === "node" && op.loc.output === maker.loc.output;
+};
+
+/** A composite operator whose parts have no exact integer form between its input and output. */
+const noIntegerForm = (op: Op): Diagnostic =>
+  diagnostic("error", "QC2111", `${onnxName(op)} has no integer form yet, so it would run in float`, {
+    ...locOf(op),
+    fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
+  });
+
 /** The op would have to run in float because its operand has no grid. `bounds`: interval its values lie in. */
 export function noQuantizer(
   n: Neighbours,
@@ -50,6 +63,7 @@ export function noQuantizer(
   operand: Value,
   bounds: { readonly lo: Rational; readonly hi: Rational } | undefined,
 ): Diagnostic {
+  if (within(n, op, operand)) return noIntegerForm(op);
   const range = bounds && ([toNumber(bounds.lo), toNumber(bounds.hi)] as const);
   const needs = range
     ? `a grid for ${quote(operand.name)}: its values lie in [${short(range[0])}, ${short(range[1])}]`
@@ -86,16 +100,18 @@ export const noWeightQuantizer = (n: Neighbours, op: Op, weight: Value, quantize
   );
 
 export const notUniform = (n: Neighbours, op: Op, operand: Value): Diagnostic =>
-  diagnostic(
-    "error",
-    "QC2103",
-    `${onnxName(op)} needs one scale and an integer zero point for the whole input tensor`,
-    {
-      ...locOf(op),
-      notes: around(n, operand, op) ?? [],
-      fixes: [`quantize the input of ${onnxName(op)} per tensor`],
-    },
-  );
+  within(n, op, operand)
+    ? noIntegerForm(op)
+    : diagnostic(
+        "error",
+        "QC2103",
+        `${onnxName(op)} needs one scale and an integer zero point for the whole input tensor`,
+        {
+          ...locOf(op),
+          notes: around(n, operand, op) ?? [],
+          fixes: [`quantize the input of ${onnxName(op)} per tensor`],
+        },
+      );
 
 export const paddingOffGrid = (op: Op, operand: string): Diagnostic =>
   diagnostic(
