@@ -24,6 +24,7 @@ const producer = (model: OnnxModel, tensor: string): OnnxNode | undefined =>
 export function softmaxQuantizers(model: OnnxModel): ReadonlySet<string> {
   const found = new Set<string>();
   for (const node of model.graph.nodes) {
+    if (node.op === "QLinearSoftmax") found.add(node.outputs[0]!);
     if (!isQuantize(node)) continue;
     let from = producer(model, node.inputs[0]!);
     while (from !== undefined && MOVEMENT.has(from.op)) from = producer(model, from.inputs[0]!);
