@@ -23,6 +23,7 @@ import { isRejection, type NodeImport, reject } from "./node-import.ts";
 import type { DataType } from "./onnx/data-types.ts";
 import type { OnnxGraph, OnnxNode, ValueInfo } from "./onnx/model.ts";
 import { importersOf } from "./onnx/ops/index.ts";
+import { isQonnx } from "./onnx/ops/qonnx.ts";
 import { constantOperand, named, type Operand, valueOperand } from "./operand.ts";
 import { quantTypeOf } from "./quantizer.ts";
 
@@ -116,7 +117,7 @@ export function createNodeGraph(
     node,
     opsets,
   }: ScopedNode): { readonly row: Importer; readonly opset: number } | undefined => {
-    const opset = opsets.get(node.domain) ?? (node.domain === "com.microsoft" ? 1 : 0);
+    const opset = opsets.get(node.domain) ?? (node.domain === "" ? 0 : 1);
     const row = importersOf(node.domain, node.op)?.find(
       ({ since = 1, until = Number.POSITIVE_INFINITY }) => since <= opset && opset <= until,
     );
@@ -290,6 +291,7 @@ export function createNodeGraph(
   const reasonFor = (node: OnnxNode, imported: boolean): string => {
     if (DYNAMIC.includes(node.op))
       return "dynamic quantization, whose scales each run would choose, is not built yet";
+    if (isQonnx(node)) return "qc does not read this QONNX operator yet";
     if (imported) return `the model imports no operator set for domain ${quote(node.domain)}`;
     if (node.domain === "" && CONTROL_FLOW.includes(node.op))
       return "control flow depends on values, and kernels have a fixed sequence of steps";

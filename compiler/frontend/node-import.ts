@@ -55,8 +55,8 @@ export function intAttr(n: NodeImport, name: string, fallback?: number): number 
 }
 
 /** 0 is false, 1 is true. */
-export function flagAttr(n: NodeImport, name: string, fallback: boolean): boolean {
-  const v = intAttr(n, name, fallback ? 1 : 0);
+export function flagAttr(n: NodeImport, name: string, fallback?: boolean): boolean {
+  const v = intAttr(n, name, fallback === undefined ? undefined : fallback ? 1 : 0);
   if (v !== 0 && v !== 1) reject(badAttributeValue(n.loc, name, `must be 0 or 1, is ${v}`));
   return v === 1;
 }

@@ -34,11 +34,11 @@ export function thresholdsOf(f: (x: number) => number, lo: number, hi: number, w
   const least = Math.max(lo, f(floatAt(-most)));
   const greatest = Math.min(hi, f(floatAt(most)));
   const thresholds: number[] = [];
-  let from = -most;
+  let from: bigint = -most;
   for (let k = least + 1; k <= greatest; k++) {
     // f(below) < k ≤ f(above) all along, or both are `from`.
     let below = from;
-    let above = most;
+    let above: bigint = most;
     while (below < above) {
       const middle = (below + above) >> 1n;
       if (f(floatAt(middle)) >= k) above = middle;

@@ -8,6 +8,7 @@ import { integerImporters } from "./integer.ts";
 import { matmulImporters } from "./matmul.ts";
 import { normalizationImporters } from "./normalization.ts";
 import { qlinearImporters } from "./qlinear.ts";
+import { qonnxImporters } from "./qonnx.ts";
 import { quantizeImporters } from "./quantize.ts";
 import { reduceImporters } from "./reduce.ts";
 import { resizeImporters } from "./resize.ts";
@@ -17,6 +18,7 @@ import { sliceImporters } from "./slice.ts";
 /** All operators that can be imported, by family. */
 export const IMPORTERS: readonly Importer[] = [
   ...quantizeImporters,
+  ...qonnxImporters,
   ...qlinearImporters,
   ...integerImporters,
   ...convImporters,

@@ -278,6 +278,11 @@ test("each importer is exercised", () => {
     // quantizers: qdq.test.ts; sizes and constants: constants.test.ts; not in onnxruntime 1.30 or not on floats:
     "QuantizeLinear",
     "DequantizeLinear",
+    // qonnx.test.ts
+    "Quant",
+    "IntQuant",
+    "BipolarQuant",
+    "Trunc",
     // on integers: qlinear.test.ts, integer.test.ts
     "QLinearConv",
     "QLinearMatMul",
