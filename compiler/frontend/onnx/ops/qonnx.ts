@@ -20,7 +20,7 @@ import type { Constant } from "../../constants.ts";
 import { append, materialize } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
 import { input, type NodeImport, reject } from "../../node-import.ts";
-import { type Operand, valueOperand } from "../../operand.ts";
+import { type Operand, type ValueOperand, valueOperand } from "../../operand.ts";
 import { reinterpret } from "../../qdq.ts";
 import {
   at,
