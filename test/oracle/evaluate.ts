@@ -12,6 +12,7 @@ import { cast, fromOnnx, isFloat } from "./literal.ts";
 import { numbersOf } from "./move.ts";
 import { evaluateNode } from "./operators.ts";
 import { liftQLinear, quantizesItself } from "./ops-qlinear.ts";
+import { evaluateQonnx, isQonnx } from "./ops-qonnx.ts";
 import { dequantize, quantize, type Scheme, schemeOf } from "./quantize.ts";
 import { toFloat32 } from "./rational.ts";
 import { exactAt, type IntTensor, ints, literals, sizeOf, type Tensor } from "./tensor.ts";
@@ -80,7 +81,8 @@ export interface EvaluateOptions {
   readonly overrides?: ReadonlyMap<string, ArrayLike<number>>;
 }
 
-export const isQuantize = (node: OnnxNode): boolean => node.op === "QuantizeLinear" || quantizesItself(node);
+export const isQuantize = (node: OnnxNode): boolean =>
+  node.op === "QuantizeLinear" || quantizesItself(node) || isQonnx(node);
 
 interface Prepared {
   /** In dataflow order. */
@@ -215,6 +217,20 @@ export function evaluateOnnx(
     return other === undefined ? tensor : ints(dtype, shape, Float64Array.from(other));
   };
 
+  const qonnx = (node: OnnxNode, operands: readonly (Tensor | undefined)[], constant: boolean): Tensor => {
+    const { shape, integers, undecided, read } = evaluateQonnx(
+      node,
+      operands,
+      model.opsets.get(node.domain) ?? 1,
+    );
+    if (constant) return read(integers);
+    const name = node.outputs[0]!;
+    const values = Int32Array.from(integers);
+    quantizers.set(name, { shape, dtype: "int32", values, ...(undecided.size > 0 ? { undecided } : {}) });
+    const other = overrides?.get(name);
+    return read(other === undefined ? integers : Float64Array.from(other));
+  };
+
   const run = (
     node: OnnxNode,
     operands: readonly (Tensor | undefined)[],
@@ -240,6 +256,7 @@ export function evaluateOnnx(
         return [cast(operands[0]!, type, constant)];
       }
       default: {
+        if (isQonnx(node)) return [qonnx(node, operands, constant)];
         const lifted = liftQLinear(node, operands, { opset, constant });
         if (lifted === undefined) return evaluateNode(node, operands, { opset, constant });
         if (lifted.kind === "plain") return [lifted.tensor];
