@@ -108,9 +108,16 @@ function meanings(model: OnnxModel): (tensor: string) => string {
 export interface Plan {
   /** For each quantizer of the file, the compiled graph's tensor that must equal it. */
   readonly tensorOf: ReadonlyMap<string, string>;
+  /** Quantizers that only an integer Clip reads, by its result: bounds join the quantizer, which then equals the Clip. */
+  readonly clipped: ReadonlyMap<string, string>;
   readonly softmax: ReadonlySet<string>;
   /** Stated bound of a softmax's integers, in steps. */
   readonly softmaxBound: number;
+}
+
+function onlyClip(model: OnnxModel, tensor: string): string | undefined {
+  const [reader, ...others] = model.graph.nodes.filter((node) => node.inputs.includes(tensor));
+  return reader?.op === "Clip" && others.length === 0 ? reader.outputs[0] : undefined;
 }
 
 /** Throws where a quantizer of the file has no tensor in the compiled graph and no twin that has one. */
@@ -119,13 +126,20 @@ export function planOf(model: OnnxModel, module: Module, quantizers: readonly st
   const meaning = meanings(model);
   const twins = new Map(quantizers.filter((q) => kept.has(q)).map((q) => [meaning(q), q]));
   const tensorOf = new Map<string, string>();
+  const clipped = new Map<string, string>();
   for (const q of quantizers) {
+    const clip = kept.has(q) ? undefined : onlyClip(model, q);
+    if (clip !== undefined && kept.has(clip)) {
+      tensorOf.set(q, clip);
+      clipped.set(q, clip);
+      continue;
+    }
     const tensor = kept.has(q) ? q : twins.get(meaning(q));
     if (tensor === undefined) throw new Error(`the compiled graph lost the quantizer of "${q}"`);
     tensorOf.set(q, tensor);
   }
   const error = softmaxError(module);
-  return { tensorOf, softmax: softmaxQuantizers(model), softmaxBound: Math.ceil(error - 0.5) + 1 };
+  return { tensorOf, clipped, softmax: softmaxQuantizers(model), softmaxBound: Math.ceil(error - 0.5) + 1 };
 }
 
 export interface Findings {
@@ -145,12 +159,17 @@ export function compareWithOracle(
   integers: ReadonlyMap<string, Int32Array>,
 ): { readonly findings: Findings; readonly evaluation: Evaluation } {
   const overrides = new Map([...plan.softmax].map((q) => [q, integers.get(plan.tensorOf.get(q)!)!]));
-  const evaluation = evaluateOnnx(model, inputs as ReadonlyMap<string, NumericArray>, { overrides });
+  const evaluation = evaluateOnnx(model, inputs as ReadonlyMap<string, NumericArray>, {
+    overrides,
+    keep: plan.clipped.size > 0 ? "all" : "quantizers",
+  });
   const differences: string[] = [];
   let elements = 0;
   let softmaxElements = 0;
   let softmaxOff = 0;
-  for (const [name, { values, undecided }] of evaluation.quantizers) {
+  for (const [name, { values: made, undecided }] of evaluation.quantizers) {
+    const clip = evaluation.tensors.get(plan.clipped.get(name) ?? "");
+    const values = clip?.kind === "int" ? clip.data : made;
     const tensor = plan.tensorOf.get(name);
     const ours = tensor === undefined ? undefined : integers.get(tensor);
     if (ours?.length !== values.length) {
