@@ -1,7 +1,8 @@
 /**
  * Operators on quantized tensors that bring scales and zero points along: the QLinear family and the integer products.
  * Formulae of the ONNX documentation and of onnxruntime's contrib operators: the float operator on (q − z)·s, then
- * clamp(rne(y / s) + z); QLinearAdd and QLinearMul clamp(rne(y / s + z)) instead.
+ * clamp(rne(y / s) + z); QLinearAdd, QLinearMul and QLinearAveragePool
+ * clamp(rne(y / s + z)) instead, as onnxruntime 1.30 does.
  */
 import type { DataType } from "../../compiler/frontend/onnx/data-types.ts";
 import type { AttributeValue, OnnxNode } from "../../compiler/frontend/onnx/model.ts";
@@ -115,7 +116,7 @@ function channelsLast(node: OnnxNode, x: Tensor, context: Context, f: (x: Tensor
 }
 
 const unary =
-  (op: string, attributes: Readonly<Record<string, AttributeValue>> = {}): Lift =>
+  (op: string, attributes: Readonly<Record<string, AttributeValue>> = {}, finish = output): Lift =>
   (node, inputs, context) => {
     const y = channelsLast(
       node,
@@ -123,7 +124,7 @@ const unary =
       context,
       (x) => evaluateNode(floatNode(node, op, attributes), [x], context)[0]!,
     );
-    return output(y, inputs, 3, inputs[0]);
+    return finish(y, inputs, 3, inputs[0]);
   };
 
 const pair =
@@ -195,7 +196,7 @@ const LIFTS: Readonly<Record<string, Lift>> = {
     for (let i = 2; i + 1 < inputs.length; i += 3) parts.push(real(inputs, i));
     return output(evaluateNode(floatNode(node, "Concat"), parts, context)[0]!, inputs, 0, inputs[2]);
   },
-  QLinearAveragePool: unary("AveragePool"),
+  QLinearAveragePool: unary("AveragePool", {}, outputShifted),
   QLinearGlobalAveragePool: unary("GlobalAveragePool"),
   QLinearReduceMean: unary("ReduceMean"),
   QLinearLeakyRelu: unary("LeakyRelu"),

@@ -10,7 +10,7 @@ import { quantizeInput } from "./input.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
 import { evaluateReal } from "./real.ts";
-import { at, type Linear, type Mapped, type Rep, type Softmax } from "./rep.ts";
+import { at, type Constant, type Linear, type Mapped, type Rep, type Softmax } from "./rep.ts";
 import { EXP_BITS, expTable } from "./softmax.ts";
 
 export function liftQuantize(ctx: Context, op: Op): Rep {
@@ -48,12 +48,39 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
         ),
       );
     }
+    case "constant":
+      return quantizeConstant(ctx, op, q, rep, result, done);
     case "input":
       return quantizeInput(ctx, op, q, rep, result, done);
     default:
       ctx.report(noQuantizer(ctx, op, op.operands[0]!, undefined));
       return poison(shape);
   }
+}
+
+/** A constant among the parts of a concatenation. */
+function quantizeConstant(
+  ctx: Context,
+  op: Op,
+  q: Quantizer,
+  c: Constant,
+  result: Value,
+  done: (v: Value) => Rep,
+): Rep {
+  const zero = zeroOf(ctx, op, q.type);
+  const [step, ...more] = scaleList(q.type).map(fromNumber);
+  if (zero === undefined || step === undefined || more.length > 0) {
+    if (zero !== undefined) ctx.report(zeroPointPerChannel(op));
+    return poison(c.shape);
+  }
+  const size = c.shape.reduce((a, b) => a * b, 1);
+  const z = fromNumber(zero);
+  const data = Int32Array.from({ length: size }, (_, i) => quantizeExact(c.at(i), step, z, q));
+  const type = tensor(c.shape, storageOf(q.type));
+  const value = { kind: "dense", elem: storageOf(q.type), shape: c.shape, data } satisfies Attr;
+  return done(
+    ctx.emit("const", [], { value }, { type, hint: result.name, ...(op.loc ? { loc: op.loc } : {}) }),
+  );
 }
 
 const scaleList = (q: QuantType): readonly number[] =>
@@ -198,6 +225,9 @@ function softmax(
     { type: tensor(shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
   );
   for (const move of s.moves)
-    value = ctx.emit(move.name, [value], move.attrs, { hint: result.name, ...(move.loc ? { loc: move.loc } : {}) });
+    value = ctx.emit(move.name, [value], move.attrs, {
+      hint: result.name,
+      ...(move.loc ? { loc: move.loc } : {}),
+    });
   return done(value);
 }

@@ -1,7 +1,7 @@
 /**
  * Operators that carry their quantizers with them: QLinearConv and QLinearMatMul of the standard, the QLinear family of
  * com.microsoft. Each is DequantizeLinear, the operator on reals, QuantizeLinear; onnxruntime adds the zero point after
- * rounding, in QLinearAdd and QLinearMul before.
+ * rounding, but before it in QLinearAdd, QLinearMul and QLinearAveragePool.
  */
 
 import { badOperands } from "../../../ir/messages.ts";
@@ -16,7 +16,7 @@ import { convImporters } from "./conv.ts";
 import { elementwiseImporters, scalar } from "./elementwise.ts";
 import { matmulImporters } from "./matmul.ts";
 import { accumulatorBias } from "./qlinear-bias.ts";
-import { channelsLast, dequantized, onReals, quantized, triples } from "./qlinear-lift.ts";
+import { channelsLast, dequantized, type Order, onReals, quantized, triples } from "./qlinear-lift.ts";
 import { reduceImporters } from "./reduce.ts";
 import { WINDOW_ATTRIBUTES } from "./window.ts";
 
@@ -110,23 +110,36 @@ const firstOfTriples = (inputs: number): readonly number[] =>
 type Attributes = { readonly [name: string]: AttributeValue["kind"] };
 
 /** Operators of one quantized tensor: X, its scale and zero point, then those of the result. */
-const unary = (op: string, attributes: Attributes, f: (n: NodeImport, x: Operand) => Operand): Importer => ({
+const unary = (
+  op: string,
+  attributes: Attributes,
+  f: (n: NodeImport, x: Operand) => Operand,
+  order?: Order,
+): Importer => ({
   op,
   domains: MICROSOFT,
   inputs: [4, 5],
   optional: [2],
   attributes,
   quantized: triples(0),
-  run: (n) => quantized(n, f(n, dequantized(n, 0)), 3, input(n, 0)),
+  run: (n) => quantized(n, f(n, dequantized(n, 0)), 3, input(n, 0), order),
 });
 
-const pool = (op: string, attributes: Attributes): Importer =>
-  unary(`QLinear${op}`, { ...attributes, channels_last: "int" }, (n, x) =>
-    channelsLast(n, flagAttr(n, "channels_last", false), x, (y) => onReals(n, convImporters, op, [y])),
+const pool = (op: string, attributes: Attributes, order?: Order): Importer =>
+  unary(
+    `QLinear${op}`,
+    { ...attributes, channels_last: "int" },
+    (n, x) =>
+      channelsLast(n, flagAttr(n, "channels_last", false), x, (y) => onReals(n, convImporters, op, [y])),
+    order,
   );
 
 const unaries: readonly Importer[] = [
-  pool("AveragePool", { ...WINDOW_ATTRIBUTES, ceil_mode: "int", count_include_pad: "int" }),
+  pool(
+    "AveragePool",
+    { ...WINDOW_ATTRIBUTES, ceil_mode: "int", count_include_pad: "int" },
+    "shift_then_round",
+  ),
   pool("GlobalAveragePool", {}),
   unary("QLinearReduceMean", { axes: "ints", keepdims: "int" }, (n, x) =>
     onReals(n, reduceImporters, "ReduceMean", [x]),
