@@ -64,7 +64,7 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   const phase = (name: string): void => options.onPhase?.(name);
   const diagnostics: Diagnostic[] = [];
   const run = (module: Module, list: readonly (Pass | PassUse)[]): Result<Module> => {
-    const r = runPipeline(module, list, { onPhase: phase });
+    const r = runPipeline(module, list, { onStart: phase });
     diagnostics.push(...r.diagnostics);
     return r;
   };

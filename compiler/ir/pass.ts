@@ -56,6 +56,8 @@ export interface PipelineOptions {
   readonly startAfter?: string;
   /** The last pass to run. */
   readonly stopAfter?: string;
+  /** Called before each pass. */
+  readonly onStart?: (pass: string) => void;
   /** Called after each pass with its time in milliseconds. */
   readonly onPhase?: (pass: string, ms: number) => void;
   /** Called after each pass with its output: for printing and dumping. */
@@ -66,7 +68,7 @@ export interface PipelineOptions {
 export function runPipeline(
   module: Module,
   passes: readonly (Pass | PassUse)[],
-  { verifyEach = false, startAfter, stopAfter, onPhase, onModule }: PipelineOptions = {},
+  { verifyEach = false, startAfter, stopAfter, onStart, onPhase, onModule }: PipelineOptions = {},
 ): Result<Module> {
   const all = passes.map((p): PassUse => ("pass" in p ? p : { pass: p }));
   const names = all.map((u) => u.pass.name);
@@ -84,6 +86,7 @@ export function runPipeline(
       const faults = requires.flatMap((r) => checkLegality(at, r, `before ${name}`));
       if (faults.length > 0) return fail(...diagnostics, ...faults);
     }
+    onStart?.(name);
     const start = performance.now();
     const result = runPass(at, use);
     onPhase?.(name, performance.now() - start);
