@@ -79,8 +79,15 @@ function typeBounds(v: Value): ChannelRange {
   return uniform(intMin(e), intMax(e));
 }
 
-/** A proof may not be weaker than the declared type. */
+/** Whether a value may leave the 32 bits of an accumulator, whatever its declared type. */
+export function exceedsAccumulator(r: ChannelRange): boolean {
+  const { min, max } = whole(r);
+  return min < -(2 ** 31) || max >= 2 ** 31;
+}
+
+/** A proof may not be weaker than the declared type; but where the type would wrap, the proof says so. */
 function within(v: Value, r: ChannelRange): ChannelRange {
+  if (exceedsAccumulator(r)) return r;
   const t = rangeAt(typeBounds(v), 0);
   return map(r, (x) => ({ min: Math.max(x.min, t.min), max: Math.min(x.max, t.max) }));
 }

@@ -1,12 +1,12 @@
 /** Replaces every exact requantization by integer multiply, add and shift, proved equal on the reachable range. */
 import { type Diagnostic, fail, ok } from "../ir/diagnostics.ts";
-import { notCertified } from "../ir/messages-quant.ts";
+import { accumulatorTooWide, notCertified } from "../ir/messages-quant.ts";
 import type { Attr, Func, Op, Value } from "../ir/module.ts";
 import { attr } from "../ir/op.ts";
 import { requantSpec } from "../ir/ops/integer-requant.ts";
 import { rescaleAttr } from "../ir/ops/integer-rescale.ts";
 import { definePass } from "../ir/pass.ts";
-import { analyzeRanges, type Ranges, rangeAt, whole } from "../ir/ranges.ts";
+import { analyzeRanges, exceedsAccumulator, type Ranges, rangeAt, whole } from "../ir/ranges.ts";
 import type { Rational } from "../ir/rational.ts";
 import { evaluateExact } from "../ir/rescale/exact.ts";
 import { type Certified, certify as certifySpecs } from "../ir/rescale/index.ts";
@@ -58,7 +58,13 @@ function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
   const ranges = analyzeRanges(func);
   // Operands change identity while the function is rebuilt; the ranges are those of the original values.
   const next = rebuild(func, (op, operands, b) => {
-    if (op.name !== "qc.requant") return undefined;
+    const wide = op.results.map(ranges.of).find(exceedsAccumulator);
+    if (wide !== undefined) {
+      const { min, max } = whole(wide);
+      diagnostics.push(accumulatorTooWide(op, min, max));
+    }
+    if (op.name !== "qc.requant" || op.operands.some((v) => exceedsAccumulator(ranges.of(v))))
+      return undefined;
     const { specs, intervals } = problem(op, ranges);
     if (operands.length > 2) {
       const a = intervals[0]!.map((r) => r.min);
