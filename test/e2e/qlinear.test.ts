@@ -335,6 +335,17 @@ const CASES: readonly Case[] = [
     withoutOrt: true,
     output: "int32",
   },
+  {
+    op: "ConvInteger",
+    inputs: [x4, unsigned([2, 4, 3, 3]), give("uint8"), zu(3)],
+    output: "int32",
+    attributes: { pads: [1, 1, 0, 1] },
+  },
+  {
+    op: "MatMulInteger",
+    inputs: [give("uint8", 3, 8), weights([8, 5]), give("uint8"), i8([5], [1, -2, 3, 0, 9])],
+    output: "int32",
+  },
 ];
 
 function specOf({ op, domain, inputs, attributes, output }: Case): ModelSpec {

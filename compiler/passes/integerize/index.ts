@@ -24,6 +24,7 @@ import { dce } from "../../ir/rewriter.ts";
 import type { QuantType } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { liftElementwise, TABLE_BITS, tooWide } from "./elementwise.ts";
+import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
 import { integerConst, liftAveragePool, liftConv, liftMatmul, liftMaxPool, liftReduce } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftMovement } from "./movement.ts";
@@ -39,7 +40,7 @@ export interface IntegerizeOptions {
 /** Rules by op name; elementwise float ops and data movement are found by trait. */
 const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   const: liftConst,
-  "quant.quantize": liftQuantize,
+  "quant.quantize": (ctx, op) => liftExact(ctx, op) ?? liftQuantize(ctx, op),
   "quant.dequantize": liftDequantize,
   "float.conv": liftConv,
   "float.matmul": liftMatmul,
@@ -53,7 +54,8 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
 function lift(ctx: Context, op: Op): Rep {
   const rule = rules[op.name];
   if (rule) return rule(ctx, op);
-  if (hasTrait(op, "movement")) return liftMovement(ctx, op);
+  if (hasTrait(op, "movement"))
+    return (op.name === "layout.concat" ? joinIntegers(ctx, op) : undefined) ?? liftMovement(ctx, op);
   if (hasTrait(op, "elementwise")) return liftElementwise(ctx, op);
   const operand = op.operands[0];
   if (operand === undefined || op.operands.some((v) => ctx.rep(v).kind === "poison"))
@@ -112,6 +114,8 @@ function liftDequantize(ctx: Context, op: Op): Rep {
   const rep = ctx.rep(operand);
   const shape = op.results[0]!.type.shape;
   if (rep.kind === "poison" || rep.kind === "constant") return rep;
+  // Integers that no quantizer has made, see `liftExact`.
+  if (rep.kind === "linear" || rep.kind === "joined") return rep;
   if (rep.kind !== "integer") throw new Error("dequantize of something that is not an integer tensor");
   const scheme = (operand.type.elem as QuantType).scheme;
   const scales = (scheme.kind === "tensor" ? [scheme.scale] : scheme.scales).map(fromNumber);
@@ -225,6 +229,8 @@ function resultPort(ctx: Context, port: Port): Port | undefined {
   const rep = ctx.rep(port.value);
   if (rep.kind === "poison") return undefined;
   if (rep.kind === "integer") return { ...port, value: rep.value, boundary: { kind: "none" } };
+  if (rep.kind === "linear" && port.value.type.elem.kind === "quant")
+    return { ...port, value: exactIntegers(ctx, port, rep), boundary: { kind: "none" } };
   if (rep.kind === "constant" && rep.grid) {
     const value = integerConst(ctx, rep.grid.q, rep.shape, port.name);
     const scales = rep.grid.scale.map(toNumber);

@@ -19,7 +19,10 @@ import { WINDOW_ATTRIBUTES } from "./window.ts";
 /** Input `data` less the zero point at input `zeroPoint`: one for the tensor, or one per index of `axis`. */
 function centred(n: NodeImport, data: number, zeroPoint: number, axis: number): Operand {
   const [x, zero] = [input(n, data), n.inputs[zeroPoint]];
-  if (zero?.kind === "value") return elementwise(n, "float.sub", [asReals(n, x), spread(n, zero, x, axis)]);
+  if (zero?.kind === "value") {
+    const difference = elementwise(n, "float.sub", [asReals(n, x), spread(n, zero, x, axis)]);
+    return dequantize(within(n, [quantizeTo(n, difference, DIFFERENCE, "int16"), ONE]));
+  }
   const size = zero?.shape.reduce((a, b) => a * b, 1) ?? 1;
   const ones = makeConstant("float32", zero?.shape ?? [], new Array<number>(size).fill(1));
   const at = within(n, [x, constantOperand(ones), zero], axisAttribute(axis));
@@ -42,6 +45,9 @@ function spread(n: NodeImport, zero: Operand, x: Operand, axis: number): Operand
     reject(badOperands(n.loc, `zero points of shape [${zero.shape.join(", ")}] do not fit axis ${axis}`, []));
   return reshape(n, real, size === 1 ? [] : x.shape.map((d, i) => (i === axis ? d : 1)));
 }
+
+/** Differences of two 8-bit integers, exactly. */
+const DIFFERENCE: QuantType = { kind: "quant", storage: int(true, 16), lo: -255, hi: 255, scheme: RAW };
 
 /** Exact int32: the accumulators of a kernel fit or are refused later. */
 const INTEGER: QuantType = {
