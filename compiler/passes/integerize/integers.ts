@@ -2,10 +2,10 @@
 import type { Dense, Op, Port, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { cmp, isInteger, rational, ZERO } from "../../ir/rational.ts";
-import { I32, type QuantType, tensor } from "../../ir/types.ts";
+import { I32, type QuantType, sameElem, tensor } from "../../ir/types.ts";
 import type { Context } from "./context.ts";
-import { integerConst } from "./linear.ts";
 import { boundsOf } from "./materialize.ts";
+import { storageOf } from "./quantizer.ts";
 import { clamped, type Linear, type Rep } from "./rep.ts";
 
 /**
@@ -46,6 +46,13 @@ export function exactIntegers(ctx: Context, port: Port, rep: Linear): Value {
   );
 }
 
+/** A quantized constant as the integers it is stored as. */
+function storedConst(ctx: Context, { data }: Dense, q: QuantType, { type: { shape }, name }: Value): Value {
+  const elem = storageOf(q);
+  const value = { kind: "dense", elem, shape, data: Int32Array.from(data) } as const;
+  return ctx.emit("const", [], { value }, { type: tensor(shape, elem), hint: name });
+}
+
 /** Quantized tensors of one type side by side, moved as they are; undefined where a part is not an integer tensor. */
 export function joinIntegers(ctx: Context, op: Op): Rep | undefined {
   const { shape, elem } = op.results[0]!.type;
@@ -56,9 +63,11 @@ export function joinIntegers(ctx: Context, op: Op): Rep | undefined {
     const made = ctx.definition(v);
     if (rep.kind === "integer") values.push(rep.value);
     else if (rep.kind === "constant" && made?.name === "const")
-      values.push(integerConst(ctx, Int32Array.from(attr<Dense>(made, "value").data), v.type.shape, v.name));
+      values.push(storedConst(ctx, attr<Dense>(made, "value"), elem, v));
     else return undefined;
   }
+  const [first] = values;
+  if (!values.every((v) => sameElem(v.type.elem, first!.type.elem))) return undefined;
   const options = { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) };
   return { kind: "integer", shape, value: ctx.emit("layout.concat", values, op.attrs, options) };
 }
