@@ -34,8 +34,8 @@ function wanted(t: TensorType): number {
 const moveType = (t: TensorType, k: number): TensorType => {
   if (t.elem.kind !== "int" || k === 0) return t;
   const elem = intTypeFor(intMin(t.elem) + k, intMax(t.elem) + k);
-  if (elem === undefined) throw new Error("shifted type needs more than 32 bits");
-  return { shape: t.shape, elem };
+  // What is reached may still fit: `certify` decides.
+  return { shape: t.shape, elem: elem ?? { kind: "int", signed: true, bits: 32 } };
 };
 
 const uniformShift = (m: Moved): number => {
@@ -286,13 +286,16 @@ const rules: { readonly [name: string]: RuleFn } = {
       shift: [k],
     };
   },
-  // clamp(R(Σ S·(t′ − k) + B) + z, lo, hi) + k′: the offset absorbs S·k, the zero point and the bounds take k′.
+  // clamp(R(Σ S·(t′ − k) + B) + z, lo, hi) + k′: the offset absorbs S·k, the zero point and the bounds take k′. A zero point
+  // inside R joins the offset: R(x + k′) is not R(x) + k′ for every rule.
   "qc.requant": (b, op, operands) => {
     const k = target(op);
     const axis = attr<number>(op, "axis");
     const rank = op.results[0]!.type.shape.length;
     const scales = attr<readonly (readonly Rational[])[]>(op, "scales");
-    const offset = attr<readonly Rational[]>(op, "offset");
+    const inside = attr<string>(op, "order") === "shift_then_round";
+    const zero = attr<Rational>(op, "zero_point");
+    const offset = attr<readonly Rational[]>(op, "offset").map((b) => (inside ? add(b, zero) : b));
     const widest = Math.max(
       offset.length,
       ...operands.map((m, i) =>
@@ -314,7 +317,8 @@ const rules: { readonly [name: string]: RuleFn } = {
     const attrs: Attrs = {
       ...op.attrs,
       offset: newOffset,
-      zero_point: add(attr<Rational>(op, "zero_point"), rational(BigInt(k))),
+      zero_point: add(inside ? rational(0n) : zero, rational(BigInt(k))),
+      order: "round_then_shift",
       lo: attr<number>(op, "lo") + k,
       hi: attr<number>(op, "hi") + k,
     };

@@ -128,6 +128,10 @@ export function planOf(model: OnnxModel, module: Module, quantizers: readonly st
   const tensorOf = new Map<string, string>();
   const clipped = new Map<string, string>();
   for (const q of quantizers) {
+    if (kept.has(`${q}/integers`)) {
+      tensorOf.set(q, `${q}/integers`);
+      continue;
+    }
     const clip = kept.has(q) ? undefined : onlyClip(model, q);
     if (clip !== undefined && kept.has(clip)) {
       tensorOf.set(q, clip);

@@ -209,9 +209,17 @@ function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; d
     if (result) b.addResult(result);
   }
   const names = new Set(func.results.map((r) => r.name));
-  for (const port of kept) if (!names.has(port.name)) b.addResult(port);
+  for (const port of kept) {
+    const shown = func.results.find((r) => r.name === port.name);
+    // A graph output whose real numbers come straight from a quantizer of the same name keeps its integers apart.
+    if (shown === undefined) b.addResult(port);
+    else if (ctx.rep(shown.value).kind !== "integer" && !names.has(integersOf(port.name)))
+      b.addResult({ ...port, name: integersOf(port.name) });
+  }
   return { func: dce(b.build()), diagnostics };
 }
+
+const integersOf = (name: string): string => `${name}/integers`;
 
 const dtypeOf = ({ storage }: QuantType): string =>
   `${storage.signed ? "int" : "uint"}${storage.bits <= 8 ? 8 : storage.bits <= 16 ? 16 : 32}`;

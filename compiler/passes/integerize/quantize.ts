@@ -2,7 +2,7 @@
 import { noQuantizer, tableUndecided, zeroPointPerChannel } from "../../ir/messages-quant.ts";
 import type { Attr, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
-import { div, fromNumber, mul, type Rational, rational, toNumber } from "../../ir/rational.ts";
+import { add, div, fromNumber, mul, type Rational, rational, toNumber } from "../../ir/rational.ts";
 import type { Rounding } from "../../ir/rescale/types.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
@@ -36,7 +36,15 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
     case "softmax":
       return softmax(ctx, op, q, rep, result, done);
     case "joined": {
-      const parts = rep.parts.map((p) => quantizeRep(ctx, op, q, p, result));
+      // Parts of a concatenation have one type.
+      const whole = { ...q, elem: storageOf(q.type) };
+      let from = 0;
+      const parts = rep.parts.map((p) => {
+        const to = from + p.shape[rep.axis]!;
+        const part = { ...whole, type: restricted(q.type, rep.axis, from, to) };
+        from = to;
+        return quantizeRep(ctx, op, part, p, result);
+      });
       const values = parts.flatMap((p) => (p.kind === "integer" ? [p.value] : []));
       if (values.length < parts.length) return poison(shape);
       return done(
@@ -83,6 +91,14 @@ function quantizeConstant(
   );
 }
 
+/** The grid of the indices `from` … `to` − 1 of `axis`. */
+function restricted(q: QuantType, axis: number, from: number, to: number): QuantType {
+  const { scheme } = q;
+  if (scheme.kind !== "axis" || scheme.axis !== axis) return q;
+  const scales = scheme.scales.slice(from, to);
+  return { ...q, scheme: { ...scheme, scales, zeroPoints: scheme.zeroPoints.slice(from, to) } };
+}
+
 const scaleList = (q: QuantType): readonly number[] =>
   q.scheme.kind === "tensor" ? [q.scheme.scale] : q.scheme.scales;
 
@@ -95,9 +111,15 @@ function zeroOf(ctx: Context, op: Op, q: QuantType): number | undefined {
   return undefined;
 }
 
+const zeroList = (q: QuantType): readonly number[] =>
+  q.scheme.kind === "tensor" ? [q.scheme.zeroPoint] : q.scheme.zeroPoints;
+
+/** A zero point inside the rounding is one more offset, so that what comes after it can shift the integers at will. */
 function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, done: (v: Value) => Rep): Rep {
-  const zero = zeroOf(ctx, op, q.type);
-  if (zero === undefined) return poison(r.shape);
+  const inside = q.order === "shift_then_round";
+  const outer = inside ? 0 : zeroOf(ctx, op, q.type);
+  if (outer === undefined) return poison(r.shape);
+  const zeros = zeroList(q.type).map(fromNumber);
   const steps = scaleList(q.type).map(fromNumber);
   const axisOfSteps = q.type.scheme.kind === "axis" ? r.shape.length - q.type.scheme.axis : 1;
   const varies = r.offset.length > 1 || r.terms.some((t) => t.scale.length > 1);
@@ -110,10 +132,9 @@ function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, d
     Array.from({ length: Math.max(list.length, steps.length) }, (_, c) => div(at(list, c), at(steps, c)));
   // Q is monotone: clamping to [L, H] before it is clamping to [Q(L), Q(H)] after it. Per-channel steps keep the real clamp only
   // if it is the same integer for every channel.
-  const zeroRational = fromNumber(zero);
   const bounds = (x: Rational | undefined, fallback: number): number | undefined => {
     if (x === undefined) return fallback;
-    const all = steps.map((s) => quantizeExact(x, s, zeroRational, q));
+    const all = steps.map((s, c) => quantizeExact(x, s, at(zeros, c), q));
     return all.every((v) => v === all[0]) ? all[0] : undefined;
   };
   const lo = bounds(r.lo, q.type.lo);
@@ -122,19 +143,19 @@ function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, d
     ctx.report(zeroPointPerChannel(op));
     return poison(r.shape);
   }
-  const elem = intTypeFor(lo, Math.max(lo, hi)) ?? q.type.storage;
+  const elem = q.elem ?? intTypeFor(lo, Math.max(lo, hi)) ?? q.type.storage;
   const value = ctx.emit(
     "qc.requant",
     r.terms.map((t) => t.value),
     {
       axis: Math.max(0, r.shape.length - axis),
       scales: r.terms.map((t) => divided(t.scale)),
-      offset: divided(r.offset),
-      zero_point: zeroRational,
+      offset: inside ? divided(r.offset).map((b, c) => add(b, at(zeros, c))) : divided(r.offset),
+      zero_point: fromNumber(outer),
       lo,
       hi,
       rounding: q.rounding,
-      order: q.order,
+      order: "round_then_shift",
     },
     { type: tensor(r.shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
   );
