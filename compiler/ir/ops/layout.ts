@@ -1,7 +1,8 @@
 /** Data movement: every element type, elements unread. A per-axis quantised type follows its axis. */
+import { storageOf } from "../dense.ts";
 import type { Attr, Attrs, Dense } from "../module.ts";
 import { type AttrDef, defineOp, type OpDef } from "../op.ts";
-import { intMax, intMin, sameShape, sizeOf, stridesOf, type TensorType } from "../types.ts";
+import { intMax, intMin, sameElem, sameShape, sizeOf, stridesOf, type TensorType } from "../types.ts";
 import { axisIn, axisOffsets, gatherAxes, pickOffsets, sameContainer } from "./axes.ts";
 import { ints, required } from "./define.ts";
 import { followAxis, joinElems } from "./quant-axis.ts";
@@ -255,7 +256,8 @@ const tile = movement(
 
 const concat = defineOp({
   name: "layout.concat",
-  summary: "The operands one after another along `axis`.",
+  summary:
+    "The operands one after another along `axis`. Integers of different widths give the width that holds them all.",
   operands: ["x…"],
   attrs: { axis: required("int", "counted from the front") },
   traits: ["movement"],
@@ -278,7 +280,9 @@ const concat = defineOp({
   evaluate: (xs, attrs, [type]) => {
     const axis = attrs.axis as number;
     const wide = xs.find((x) => !(x.data instanceof Float32Array)) ?? xs[0]!;
-    const data = sameContainer(wide, sizeOf(type!.shape));
+    const mixed = xs.some((x) => !sameElem(x.elem, xs[0]!.elem));
+    const elem = mixed ? storageOf(type!.elem) : xs[0]!.elem;
+    const data = sameContainer(mixed ? { ...wide, elem } : wide, sizeOf(type!.shape));
     const inner = sizeOf(type!.shape.slice(axis + 1));
     const row = type!.shape[axis]! * inner;
     let at = 0;
@@ -288,7 +292,7 @@ const concat = defineOp({
         for (let i = 0; i < n; i++) data[o * row + at + i] = x.data[o * n + i]!;
       at += n;
     }
-    return [{ kind: "dense", elem: xs[0]!.elem, shape: type!.shape, data } satisfies Dense];
+    return [{ kind: "dense", elem, shape: type!.shape, data } satisfies Dense];
   },
 });
 

@@ -1,5 +1,13 @@
 /** How a per-axis quantised type follows a movement of its axes. */
-import { type ElemType, type QuantType, type Scheme, sameElem } from "../types.ts";
+import {
+  type ElemType,
+  intMax,
+  intMin,
+  intTypeFor,
+  type QuantType,
+  type Scheme,
+  sameElem,
+} from "../types.ts";
 
 /** Where the quantisation axis went, and which of its indices are taken, in order (all if absent). */
 export interface Followed {
@@ -20,14 +28,23 @@ export function followAxis(elem: ElemType, follow: (axis: number) => Followed | 
   };
 }
 
-/** The element type of a concatenation along `axis`; a sentence if the operands' types differ. */
+/**
+ * The element type of a concatenation along `axis`, wide enough for integers of different widths; a sentence if other
+ * types differ.
+ */
 export function joinElems(elems: readonly ElemType[], axis: number): ElemType | string {
   const first = elems[0]!;
   if (first.kind === "quant" && first.scheme.kind === "axis" && first.scheme.axis === axis) {
     const scheme = joinSchemes(elems, first, axis);
     return typeof scheme === "string" ? scheme : { ...first, scheme };
   }
-  return elems.every((e) => sameElem(e, first)) ? first : "the operands' element types differ";
+  if (elems.every((e) => sameElem(e, first))) return first;
+  const ints = elems.flatMap((e) => (e.kind === "int" ? [e] : []));
+  const wide =
+    ints.length === elems.length
+      ? intTypeFor(Math.min(...ints.map(intMin)), Math.max(...ints.map(intMax)))
+      : undefined;
+  return wide ?? "the operands' element types differ";
 }
 
 function joinSchemes(elems: readonly ElemType[], first: QuantType, axis: number): Scheme | string {

@@ -2,7 +2,7 @@
 import type { Dense, Op, Port, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { cmp, isInteger, rational, ZERO } from "../../ir/rational.ts";
-import { I32, type QuantType, sameElem, tensor } from "../../ir/types.ts";
+import { I32, type QuantType, tensor } from "../../ir/types.ts";
 import type { Context } from "./context.ts";
 import { boundsOf } from "./materialize.ts";
 import { storageOf } from "./quantizer.ts";
@@ -66,8 +66,6 @@ export function joinIntegers(ctx: Context, op: Op): Rep | undefined {
       values.push(storedConst(ctx, attr<Dense>(made, "value"), elem, v));
     else return undefined;
   }
-  const [first] = values;
-  if (!values.every((v) => sameElem(v.type.elem, first!.type.elem))) return undefined;
   const options = { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) };
   return { kind: "integer", shape, value: ctx.emit("layout.concat", values, op.attrs, options) };
 }

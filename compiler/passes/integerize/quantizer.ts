@@ -7,8 +7,6 @@ export interface Quantizer {
   readonly type: QuantType;
   readonly rounding: Rounding;
   readonly order: "round_then_shift" | "shift_then_round";
-  /** The integer type of the result, where it must not be narrowed to what clamps leave of it. */
-  readonly elem?: IntType;
 }
 
 /** Integer type of a quantizer's result: as narrow as its range. */
