@@ -7,6 +7,7 @@ import { createBuilder } from "../ir/builder.ts";
 import { ok } from "../ir/diagnostics.ts";
 import { type Func, type Module, type Op, type Port, uses, type Value } from "../ir/module.ts";
 import { attr } from "../ir/op.ts";
+import { rescaleOf } from "../ir/ops/integer-rescale.ts";
 import { definePass } from "../ir/pass.ts";
 import { sameShape } from "../ir/types.ts";
 
@@ -54,22 +55,30 @@ function pools(op: Op, v: Value): boolean {
 interface Progress {
   /** Index of the next finisher. */
   readonly stage: number;
-  /** Whether a residual, or a pool, may still come. */
+  /** Whether a residual, a pool, or a table may still come. A residual joins in i32 lanes, where no table looks up. */
   readonly residual: boolean;
   readonly pool: boolean;
+  readonly table: boolean;
 }
+
+/** Whether the multipliers are alike or follow the last axis, the one that vectors run along. */
+const followsLastAxis = (op: Op): boolean =>
+  rescaleOf(op.attrs).m.length === 1 || attr<number>(op, "axis") === op.results[0]!.type.shape.length - 1;
 
 /** What remains possible after `op`, or undefined if it cannot be fused behind `value`. */
 function advance(p: Progress, op: Op, value: Value): Progress | undefined {
   if (p.pool && p.stage > 0 && pools(op, value)) {
     const done = op.name === "qc.max_pool" ? finishers.length : 0;
-    return { stage: done, residual: false, pool: false };
+    return { stage: done, residual: false, pool: false, table: true };
   }
   const shapes = [...op.operands, op.results[0]!].map((v) => v.type.shape);
   if (!shapes.every((s) => sameShape(s, value.type.shape))) return undefined;
   const at = finishers.indexOf(op.name);
+  if (op.name === "qc.rescale" && !followsLastAxis(op)) return undefined;
   if (op.name === "qc.rescale" && op.operands.length === 2)
-    return p.residual && p.stage > 0 ? { ...p, stage: at + 1, residual: false } : undefined;
+    return p.residual && p.stage > 0 ? { ...p, stage: at + 1, residual: false, table: false } : undefined;
+  if (op.name === "qc.table")
+    return p.table && at >= p.stage ? { ...p, stage: at + 1, residual: false } : undefined;
   return op.operands.length === 1 && at >= p.stage ? { ...p, stage: at + 1 } : undefined;
 }
 
@@ -88,6 +97,7 @@ function chain(
     stage: started ? 1 : 0,
     residual: dense,
     pool: dense && root.name === "qc.conv",
+    table: true,
   };
   for (;;) {
     const value = ops.at(-1)!.results[0]!;

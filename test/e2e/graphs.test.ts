@@ -4,8 +4,10 @@
  */
 import { describe, expect, test } from "vitest";
 import { differential, relaxedRuns } from "./differential.ts";
+import { axisCases } from "./graphs/axis.ts";
 import { blockCases } from "./graphs/block.ts";
 import { elementwiseCases } from "./graphs/elementwise.ts";
+import { fusedCases } from "./graphs/fused.ts";
 import { linearCases } from "./graphs/linear.ts";
 import { movementCases } from "./graphs/movement.ts";
 import { portCases } from "./graphs/port.ts";
@@ -23,6 +25,8 @@ const groups = {
   port: portCases,
   softmax: softmaxCases,
   block: blockCases,
+  fused: fusedCases,
+  axis: axisCases,
 };
 
 describe.each(Object.entries(groups))("%s", (_, cases) => {

@@ -411,7 +411,8 @@ export function liftMaxPool(ctx: Context, op: Op): Rep {
   if (rep.kind === "poison") return rep;
   const x = rep.kind === "linear" ? rep : materialize(ctx, op, rep, xv);
   if (x === undefined || !flat(ctx, op, xv)) return poison(shape);
-  if (x.terms.length !== 1 || x.terms[0]!.scale.some((s) => sign(s) <= 0)) {
+  const spatial = !perTensor(x) && x.axis < x.shape.length - 1;
+  if (x.terms.length !== 1 || spatial || x.terms[0]!.scale.some((s) => sign(s) <= 0)) {
     ctx.report(notUniform(ctx, op, xv));
     return poison(shape);
   }

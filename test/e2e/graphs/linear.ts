@@ -113,6 +113,15 @@ export const linearCases: readonly GraphCase[] = [
     const c = g.op("Conv", [t, g.weights([3, 4, 2, 2])]);
     return [g.q(c, 0.0007, 30000, { type: "uint16" })];
   }),
+  graphCase(
+    "gemm whose accumulator fits 32 bits only while its operand is signed",
+    (g) => {
+      const w = g.dq(g.constant("int8", [70000, 2], 127), 0.01, 0, { type: "int8" });
+      const t = g.dq(g.input([1, 70000], "int8"), 0.1, 0, { type: "int8" });
+      return [g.q(g.op("MatMul", [t, w]), 900, 0, { type: "int8" })];
+    },
+    { errors: ["QC3001"] },
+  ),
   graphCase("wide and deep conv of every tile remainder", (g) => {
     const t = x(g, [1, 19, 5, 7]);
     const c = g.fq(g.op("Conv", [t, g.weights([37, 19, 1, 1])]), 0.9, 128);
@@ -147,7 +156,7 @@ export const linearCases: readonly GraphCase[] = [
   graphCase(
     "gemm with C per row",
     (g) => y(g, g.op("Gemm", [x(g, [3, 8]), g.weights([8, 5]), g.floats([3, 1], [1, -2, 3])]), 0.3),
-    { errors: ["QC2101"] },
+    { errors: ["QC2111"] },
   ),
   graphCase("matmul, rank 3 by constant", (g) =>
     y(
