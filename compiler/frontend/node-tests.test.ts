@@ -116,5 +116,6 @@ describe.runIf(existsSync(ARCHIVE))("ONNX node tests", () => {
     expect(wrong).toEqual([]);
     expect(right.length).toBeGreaterThan(600);
     expect(right.filter((name) => /^test_(de)?quantizelinear/.test(name))).toHaveLength(16);
+    expect(right.filter((name) => /^test_(qlinear|convinteger|matmulinteger)/.test(name))).toHaveLength(12);
   });
 });
