@@ -7,6 +7,7 @@ import { build } from "esbuild";
 import { chromium } from "playwright-core";
 import { layoutOf } from "../runtime/format.ts";
 import type { Case } from "./cases.ts";
+import { liteRtFiles, liteRtVersion } from "./litert-files.ts";
 import type { PageCase } from "./page.ts";
 import type { RaceResult } from "./race.ts";
 import type { Sampling } from "./sampling.ts";
@@ -48,8 +49,11 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
       readFileSync(new URL(name, dist)),
     ]),
   ]);
+  const litert = liteRtVersion() !== undefined;
+  if (!litert) console.error("LiteRT.js does not take part: npm install @litertjs/core");
+  if (litert) for (const [name, bytes] of await liteRtFiles()) files.set(name, bytes);
   const server = createServer((request, response) => {
-    const name = (request.url ?? "/").slice(1) || "index.html";
+    const name = (request.url ?? "/").slice(1).replace(/\?.*$/, "") || "index.html";
     const body = files.get(name);
     response.writeHead(body === undefined ? 404 : 200, {
       "content-type": TYPES[name.split(".").at(-1)!] ?? "application/octet-stream",
@@ -84,9 +88,11 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
         input: plain(c.input),
         peers: c.peers.map((p) => ({ label: p.label, input: plain(p.input) })),
         sampling,
+        litert: litert && c.tflite !== undefined,
       };
       for (const f of c.files) files.set(f.name, f.bytes);
       for (const [i, p] of c.peers.entries()) files.set(`peer-${i}.onnx`, p.onnx);
+      if (c.tflite) files.set("source.tflite", c.tflite);
       files.set("case.json", JSON.stringify(described));
       const page = await open();
       const result = await page.evaluate(() => (globalThis as unknown as PageGlobals).raceHere());

@@ -1,11 +1,11 @@
 /** The models of the bench, compiled, with an input each. */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { artifactFiles } from "../compiler/backends/wasm/artifact/files.ts";
 import { compileModel } from "../compiler/compile.ts";
 import type { Compiled } from "../compiler/compiled.ts";
 import type { ArtifactFile } from "../compiler/index.ts";
 import { type NpyData, parseNpz, rowOf } from "../test/npy.ts";
-import { loadModelBytes, loadSamples, zooModels } from "../test/zoo.ts";
+import { loadModelBytes, loadSamples, zooModels, zooPath } from "../test/zoo.ts";
 import { uint8Copy } from "./uint8-copy.ts";
 
 export interface Source {
@@ -13,6 +13,8 @@ export interface Source {
   readonly onnx: Uint8Array;
   /** One sample for the model's only input. */
   readonly input: NpyData;
+  /** The same network before conversion to ONNX, where there is one. */
+  readonly tflite?: Uint8Array;
 }
 
 export interface Case extends Source {
@@ -30,7 +32,15 @@ export function sources(filter: readonly string[] = []): Source[] {
   const zoo = zooModels("int8-qdq").flatMap((path): Source[] => {
     const name = path.split("/")[1]!;
     if (!wanted(name)) return [];
-    return [{ name, onnx: loadModelBytes(path), input: loadSamples(path).inputs[0]! }];
+    const before = zooPath(`${path}/source.tflite`);
+    return [
+      {
+        name,
+        onnx: loadModelBytes(path),
+        input: loadSamples(path).inputs[0]!,
+        ...(existsSync(before) && { tflite: new Uint8Array(readFileSync(before)) }),
+      },
+    ];
   });
   return wanted("fashion") ? [fashion(), ...zoo] : zoo;
 }

@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { relaxedRefusal } from "../runtime/relaxed.ts";
+import { liteRtVersion } from "./litert-files.ts";
 
 export interface Machine {
   readonly cpu: string;
@@ -11,6 +12,8 @@ export interface Machine {
   readonly extensions: readonly string[];
   readonly engine: string;
   readonly onnxruntime: string;
+  /** Version of LiteRT.js, where it is installed. */
+  readonly litert?: string;
   /** Undefined where relaxed kernels may run. */
   readonly relaxedRefusal: string | undefined;
   readonly commit: string;
@@ -45,12 +48,14 @@ export function machineOf(engine: string, refusal: string | undefined = relaxedR
   const dirty =
     git("status", "--porcelain", "--", "compiler", "runtime") === "" ? "" : " with uncommitted changes";
   const ort = readFileSync(new URL("../node_modules/onnxruntime-web/package.json", import.meta.url), "utf8");
+  const litert = liteRtVersion();
   return {
     cpu: model ?? cpus()[0]?.model ?? "unknown",
     cores: cpus().length,
     extensions: EXTENSIONS.filter((e) => flags.includes(e)),
     engine,
     onnxruntime: (JSON.parse(ort) as { version: string }).version,
+    ...(litert !== undefined && { litert }),
     relaxedRefusal: refusal,
     commit: `${git("rev-parse", "--short=12", "HEAD") || "unknown"}${dirty}`,
     date: new Date().toISOString().slice(0, 10),

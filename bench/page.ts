@@ -3,6 +3,7 @@
 import type { Layout } from "../runtime/format.ts";
 import { loadModel } from "../runtime/load.ts";
 import { relaxedRefusal } from "../runtime/relaxed.ts";
+import { liteRtEntrants } from "./litert.ts";
 import { type Ort, type RaceResult, race } from "./race.ts";
 import type { Sampling } from "./sampling.ts";
 
@@ -13,6 +14,8 @@ export interface PageCase {
   /** Models at `/peer-<i>.onnx`. */
   readonly peers: readonly { readonly label: string; readonly input: readonly number[] }[];
   readonly sampling: Sampling;
+  /** Whether LiteRT.js takes part, with `/source.tflite`. */
+  readonly litert: boolean;
 }
 
 async function bytesAt(path: string): Promise<Uint8Array> {
@@ -30,6 +33,7 @@ async function raceHere(): Promise<RaceResult> {
     input: c.input,
     peers: await Promise.all(c.peers.map(async (p, i) => ({ ...p, onnx: await bytesAt(`/peer-${i}.onnx`) }))),
     sampling: c.sampling,
+    ...(c.litert && { litert: liteRtEntrants }),
   });
 }
 

@@ -1,6 +1,7 @@
 /** One model, all engines, in one process or page. Nothing here knows Node. */
 import type { Model } from "../runtime/instance.ts";
 import type { LoadOptions } from "../runtime/load.ts";
+import type { LiteRtBuild, LiteRtEntrant } from "./litert.ts";
 import { type Entrant, interleave, ratioOf, type Sampling, type Spread, spreadOf } from "./sampling.ts";
 
 /** The part of onnxruntime-web that is used. */
@@ -30,6 +31,8 @@ export interface Contest {
   readonly load: (options: LoadOptions) => Promise<Model>;
   readonly input: ArrayLike<number>;
   readonly peers: readonly PeerModel[];
+  /** LiteRT.js on the given input, where it takes part. */
+  readonly litert?: (input: ReturnType<typeof typedFor>) => Promise<readonly LiteRtEntrant[]>;
   readonly sampling: Sampling;
 }
 
@@ -39,6 +42,14 @@ export interface PeerResult extends Spread {
   /** Why better optimization levels were not used. */
   readonly refused: readonly string[];
   /** Greatest difference to qc's outputs, in the outputs' own units. */
+  readonly difference: number;
+}
+
+export interface LiteRtResult extends Spread {
+  readonly build: LiteRtBuild;
+  /** Of neighbouring samples: its time over that of the chosen backend, for the compat build over that of the baseline. */
+  readonly ratio: Spread;
+  /** Greatest difference to qc's outputs; TFLite rounds otherwise than ONNX. */
   readonly difference: number;
 }
 
@@ -55,6 +66,7 @@ export interface RaceResult {
   readonly best: number;
   /** Of neighbouring samples: that peer's time over that of the chosen backend. */
   readonly ratio: Spread;
+  readonly litert?: readonly LiteRtResult[];
   readonly memoryBytes: number;
 }
 
@@ -94,7 +106,7 @@ function greatestDifference(a: Numbers, b: Numbers): number {
   return most;
 }
 
-export async function race(ort: Ort, { load, input, peers, sampling }: Contest): Promise<RaceResult> {
+export async function race(ort: Ort, { load, input, peers, litert, sampling }: Contest): Promise<RaceResult> {
   ort.env.wasm.numThreads = 1;
   const chosen = await load({});
   const baseline = await load({ backend: "baseline" });
@@ -128,9 +140,20 @@ export async function race(ort: Ort, { load, input, peers, sampling }: Contest):
     });
     entrants.push({ name: peer.label, run: () => session.run(feeds) });
   }
+  const lites = (await litert?.(typedFor(info.dtype, input))) ?? [];
+  const liteDifferences: number[] = [];
+  for (const { build, run } of lites) {
+    liteDifferences.push(greatestDifference(await run(), expected));
+    entrants.push({ name: `LiteRT.js ${build}`, run });
+  }
   const samples = await interleave(entrants, sampling);
   const results = opened.map(({ peer, level, refused, difference }, i): PeerResult => {
     return { label: peer.label, level, refused, difference, ...spreadOf(samples[i + 2]!) };
+  });
+  const liteResults = lites.map(({ build }, i): LiteRtResult => {
+    const own = samples[2 + opened.length + i]!;
+    const ours = samples[build === "compat" ? 1 : 0]!;
+    return { build, difference: liteDifferences[i]!, ratio: ratioOf(own, ours), ...spreadOf(own) };
   });
   const best = results.reduce((b, r, i) => (r.median < results[b]!.median ? i : b), 0);
   return {
@@ -142,6 +165,7 @@ export async function race(ort: Ort, { load, input, peers, sampling }: Contest):
     peers: results,
     best,
     ratio: ratioOf(samples[best + 2]!, samples[0]!),
+    ...(litert && { litert: liteResults }),
     memoryBytes: chosen.memoryBytes,
   };
 }

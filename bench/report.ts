@@ -1,5 +1,7 @@
 /** Results as Markdown. */
+import type { LiteRtBuild } from "./litert.ts";
 import type { Machine } from "./machine.ts";
+import type { LiteRtResult } from "./race.ts";
 import type { ModelResult, Results } from "./results.ts";
 import type { Spread } from "./sampling.ts";
 import { type Shipped, together } from "./sizes.ts";
@@ -51,6 +53,52 @@ const latency = (models: readonly ModelResult[]): string =>
     ]),
   );
 
+/** Absent where LiteRT.js did not run. */
+const litert = (models: readonly ModelResult[]): string[] => {
+  const raced = models.filter((m) => m.litert !== undefined);
+  if (raced.length === 0) return [];
+  const of = (m: ModelResult, build: LiteRtBuild): LiteRtResult => m.litert!.find((r) => r.build === build)!;
+  const columns = (m: ModelResult, build: LiteRtBuild): string[] => {
+    const r = of(m, build);
+    return [
+      spread(r),
+      (m.macs.nominal / r.median / 1e6).toFixed(1),
+      times(r.ratio.median),
+      significant(r.difference),
+    ];
+  };
+  const rows = table(
+    [
+      "model",
+      "qc ms",
+      "LiteRT.js ms",
+      "GMAC/s",
+      "ratio",
+      "differs",
+      "baseline ms",
+      "LiteRT.js compat ms",
+      "GMAC/s",
+      "ratio",
+      "differs",
+    ],
+    raced.map((m) => [
+      m.name,
+      significant(m.chosen.median),
+      ...columns(m, "default"),
+      significant(m.baseline.median),
+      ...columns(m, "compat"),
+    ]),
+  );
+  const summary = (["default", "compat"] as const).map((build) => {
+    const ratios = raced.map((m) => of(m, build).ratio.median);
+    return `${build} build: geometric mean ${times(geomean(ratios))}, least ${times(Math.min(...ratios))}`;
+  });
+  return [
+    `**Against LiteRT.js**, the models that exist as .tflite; the default build against the chosen backend, the compat build against the baseline\n\n${rows}`,
+    `Ratio: ${summary.join("; ")}.`,
+  ];
+};
+
 const sizes = (models: readonly ModelResult[]): string =>
   table(
     ["model", "qc kB", "with relaxed kB", "onnxruntime-web kB", "ratio gzip", "arena kB", "memory kB"],
@@ -93,6 +141,7 @@ export function geomean(values: readonly number[]): number {
 
 const machineLine = (m: Machine): string =>
   `${m.cpu}, ${m.cores} cores (${m.extensions.join(", ")}), ${m.engine}, onnxruntime-web ${m.onnxruntime}, ` +
+  (m.litert === undefined ? "" : `LiteRT.js ${m.litert}, `) +
   `qc ${m.commit}, ${m.date}, load at start ${m.load.toFixed(1)} per core. ` +
   (m.relaxedRefusal === undefined
     ? "Relaxed kernels may run."
@@ -104,6 +153,7 @@ export function markdown({ machine, command, models }: Results): string {
     `${machineLine(machine)}\nCommand: \`${command}\`.`,
     `**Latency**, median (10th–90th percentile) of one inference\n\n${latency(models)}`,
     `Ratio: geometric mean ${times(geomean(ratios))}, least ${times(Math.min(...ratios))}.`,
+    ...litert(models),
     `**Bytes** a page fetches, raw / gzip, and memory\n\n${sizes(models)}`,
     ...(models.some((m) => m.start)
       ? [`**From files to the first result**, and what \`qc compile\` took\n\n${starts(models)}`]
