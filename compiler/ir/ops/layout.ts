@@ -257,7 +257,7 @@ const tile = movement(
 const concat = defineOp({
   name: "layout.concat",
   summary:
-    "The operands one after another along `axis`. Integers of different widths give the width that holds them all.",
+    "The operands one after another along `axis`. Numbers of different widths give the width that holds them all.",
   operands: ["x…"],
   attrs: { axis: required("int", "counted from the front") },
   traits: ["movement"],

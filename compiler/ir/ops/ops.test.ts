@@ -4,7 +4,7 @@ import { dense } from "../dense.ts";
 import { interpret } from "../interpreter.ts";
 import type { Attrs, Dense, Value } from "../module.ts";
 import { rational } from "../rational.ts";
-import { type ElemType, F32, I8, I32, int, type TensorType, tensor, U8 } from "../types.ts";
+import { type ElemType, F32, F64, I8, I32, int, type TensorType, tensor, U8 } from "../types.ts";
 
 /** Runs one op on constant params. */
 function run(name: string, args: readonly Dense[], attrs: Attrs = {}, types?: readonly TensorType[]): Dense {
@@ -55,6 +55,12 @@ describe("layout", () => {
   test("concat joins along the axis", () => {
     const y = run("layout.concat", [x, i8([2, 1], 8, 9)], { axis: 1 });
     expect(list(y)).toEqual([0, 1, 2, 8, 3, 4, 5, 9]);
+    const mixed = run("layout.concat", [i8([1], -3), dense(int(false, 8), [1], [200])], { axis: 0 });
+    expect(mixed.elem).toEqual(int(true, 9));
+    expect(list(mixed)).toEqual([-3, 200]);
+    expect(run("layout.concat", [f32([1], 0.5), dense(F64, [1], [0.1])], { axis: 0 }).data).toEqual(
+      Float64Array.of(0.5, 0.1),
+    );
   });
 
   test("a quantisation axis follows the movement", () => {

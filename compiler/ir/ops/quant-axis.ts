@@ -29,7 +29,7 @@ export function followAxis(elem: ElemType, follow: (axis: number) => Followed | 
 }
 
 /**
- * The element type of a concatenation along `axis`, wide enough for integers of different widths; a sentence if other
+ * The element type of a concatenation along `axis`, wide enough for numbers of different widths; a sentence if other
  * types differ.
  */
 export function joinElems(elems: readonly ElemType[], axis: number): ElemType | string {
@@ -39,6 +39,8 @@ export function joinElems(elems: readonly ElemType[], axis: number): ElemType | 
     return typeof scheme === "string" ? scheme : { ...first, scheme };
   }
   if (elems.every((e) => sameElem(e, first))) return first;
+  const floats = elems.flatMap((e) => (e.kind === "float" ? [e] : []));
+  if (floats.length === elems.length) return floats.reduce((a, b) => (a.bits >= b.bits ? a : b));
   const ints = elems.flatMap((e) => (e.kind === "int" ? [e] : []));
   const wide =
     ints.length === elems.length
