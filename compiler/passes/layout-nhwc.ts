@@ -101,6 +101,16 @@ const foldConstants: Rule = {
   },
 };
 
+/**
+ * Whether `v` may be moved by p⁻¹: it comes from a transpose by p or from a constant, or p is not its own inverse, so that the
+ * transpose this leaves behind never sinks itself.
+ */
+function canMove(v: Value, p: Perm, ctx: RuleContext): boolean {
+  const def = ctx.def(v);
+  if (def?.name === "const" || !samePerm(p, inverse(p))) return true;
+  return def?.name === "layout.transpose" && samePerm(permOf(def), p);
+}
+
 /** Elementwise ops with a channel axis in `attrs.axis`, or none. */
 const elementwise = ["qc.requant", "qc.rescale", "qc.table", "qc.clamp", "qc.mul"];
 
@@ -121,7 +131,7 @@ const sinkThroughElementwise: Rule = {
       .find((t) => t !== undefined && leavesNhwc(permOf(t)));
     if (first === undefined) return undefined;
     const p = permOf(first);
-    if (operands.some((v) => v.type.shape.length !== rank)) return undefined;
+    if (operands.some((v) => v.type.shape.length !== rank || !canMove(v, p, ctx))) return undefined;
     const moved = operands.map((v) => {
       const t = transposeOf(v, ctx);
       return t && samePerm(permOf(t), p)
@@ -186,6 +196,7 @@ const sinkThroughConcat: Rule = {
     const first = ts.find((t) => t !== undefined && leavesNhwc(permOf(t)));
     if (first === undefined) return undefined;
     const p = permOf(first);
+    if (operands.some((v) => !canMove(v, p, ctx))) return undefined;
     const moved = operands.map((v, i) => {
       const t = ts[i];
       return t && samePerm(permOf(t), p)
