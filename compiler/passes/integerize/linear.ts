@@ -24,6 +24,7 @@ import {
   type Rep,
   zeroPoint,
 } from "./rep.ts";
+import { centred } from "./zero.ts";
 
 /** A linear operand with one term, one scale, no pending clamp; reports and returns undefined otherwise. */
 export function single(ctx: Context, op: Op, rep: Rep, operand: Value): Linear | undefined {
@@ -137,14 +138,15 @@ export function liftConv(ctx: Context, op: Op): Rep {
   const [xv, wv] = op.operands as [Value, Value];
   const shape = op.results[0]!.type.shape;
   const w = ctx.rep(wv);
-  const x = single(ctx, op, ctx.rep(xv), xv);
-  if (w.kind === "poison" || x === undefined || !flat(ctx, op, xv)) return poison(shape);
+  const given = single(ctx, op, ctx.rep(xv), xv);
+  if (w.kind === "poison" || given === undefined || !flat(ctx, op, xv)) return poison(shape);
   const grid = weightGrid(ctx, op, w, wv, 0);
   if (grid === undefined) return poison(shape);
-  const term = x.terms[0]!.value;
   const pads = attr<readonly number[]>(op, "pads");
-  const z = zeroPoint(x);
   const padded = pads.some((p) => p !== 0);
+  const x = padded ? centred(ctx, op, given, true) : given;
+  const term = x.terms[0]!.value;
+  const z = zeroPoint(x);
   const range = intervalOf(term);
   if (padded && (z === undefined || z < range.min || z > range.max)) {
     ctx.report(paddingOffGrid(op, xv.name));
@@ -204,8 +206,9 @@ function matmulOperand(
   const rep = ctx.rep(v);
   if (rep.kind === "constant" && rep.grid && rep.grid.scale.length === 1)
     return { value: integerConst(ctx, rep.grid.q, rep.shape, v.name), scale: rep.grid.scale[0]!, zero: 0 };
-  const r = single(ctx, op, rep, v);
-  if (r === undefined) return undefined;
+  const given = single(ctx, op, rep, v);
+  if (given === undefined) return undefined;
+  const r = centred(ctx, op, given);
   const zero = zeroPoint(r);
   if (zero === undefined) {
     ctx.report(notUniform(ctx, op, v));
@@ -317,8 +320,9 @@ export function broadcast(ctx: Context, v: Value, shape: readonly number[]): Val
 export function liftAveragePool(ctx: Context, op: Op): Rep {
   const [xv] = op.operands as [Value];
   const shape = op.results[0]!.type.shape;
-  const x = single(ctx, op, ctx.rep(xv), xv);
-  if (x === undefined || !flat(ctx, op, xv)) return poison(shape);
+  const given = single(ctx, op, ctx.rep(xv), xv);
+  if (given === undefined || !flat(ctx, op, xv)) return poison(shape);
+  const x = attr<readonly number[]>(op, "pads").some((p) => p > 0) ? centred(ctx, op, given, true) : given;
   const spatialRank = xv.type.shape.length - 2;
   const kernel = pair(attr(op, "kernel"), 1);
   const strides = pair(attr(op, "strides"), 1);
@@ -469,8 +473,9 @@ const zipAdd = (a: PerChannel, b: PerChannel): PerChannel =>
   Array.from({ length: Math.max(a.length, b.length) }, (_, c) => add(at(a, c), at(b, c)));
 
 /** (S_a·t_a + B_a)·(S_b·t_b + B_b) with integer zero points: one product accumulator. */
-export function liftProduct(ctx: Context, op: Op, a: Linear, b: Linear): Rep {
+export function liftProduct(ctx: Context, op: Op, left: Linear, right: Linear): Rep {
   const shape = op.results[0]!.type.shape;
+  const [a, b] = [centred(ctx, op, left), centred(ctx, op, right)];
   const [za, zb] = [zeroPoint(a), zeroPoint(b)];
   if (za === undefined || zb === undefined) {
     ctx.report(notUniform(ctx, op, op.operands[za === undefined ? 0 : 1]!));

@@ -9,6 +9,7 @@ import { broadcast } from "./linear.ts";
 import { applyClamp, boundsOf } from "./materialize.ts";
 import { intervalOf } from "./ranges.ts";
 import { clamped, type Linear, perTensor, type Rep } from "./rep.ts";
+import { centred } from "./zero.ts";
 
 export function liftMovement(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
@@ -60,7 +61,9 @@ function moveLinear(ctx: Context, op: Op, rep: Linear, operand: Value): Rep {
     return { ...rep, shape, axis, terms };
   }
   // Padding with the real number v: the integer (v − B)/S, on a tensor without pending clamp.
-  const r = clamped(rep) ? applyClamp(ctx, rep) : rep;
+  const plain = clamped(rep) ? applyClamp(ctx, rep) : rep;
+  const zero = attr<string>(op, "mode") === "constant" && attr<number>(op, "value") === 0;
+  const r = plain && zero ? centred(ctx, op, plain, true) : plain;
   const scale = r?.terms[0]?.scale[0];
   if (r === undefined || r.terms.length !== 1 || !perTensor(r) || scale === undefined || sign(scale) === 0) {
     ctx.report(noQuantizer(ctx, op, operand, boundsOf(rep)));
