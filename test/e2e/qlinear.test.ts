@@ -346,6 +346,53 @@ const CASES: readonly Case[] = [
     inputs: [give("uint8", 3, 8), weights([8, 5]), give("uint8"), i8([5], [1, -2, 3, 0, 9])],
     output: "int32",
   },
+  ...(["uint8", "int8"] as const).flatMap((left) =>
+    ([zu, zs] as const).flatMap((right): Case[] => [
+      {
+        op: "MatMulInteger",
+        inputs: [
+          give(left, 3, 8),
+          right === zu ? unsigned([8, 5]) : weights([8, 5]),
+          left === "uint8" ? zu(7) : zs(7),
+          right(9),
+        ],
+        output: "int32",
+      },
+      {
+        op: "ConvInteger",
+        inputs: [
+          give(left, 1, 4, 6, 5),
+          right === zu ? unsigned([2, 4, 3, 3]) : weights([2, 4, 3, 3]),
+          left === "uint8" ? zu(7) : zs(-7),
+          right(3),
+        ],
+        output: "int32",
+        attributes: { pads: [1, 0, 1, 0], strides: [2, 1] },
+        ...(left === "int8" || right === zs ? { withoutOrt: true } : {}),
+      },
+    ]),
+  ),
+  {
+    op: "QLinearWhere",
+    ...microsoft,
+    inputs: [
+      bool([2, 3], [1, 0, 1, 0, 0, 1]),
+      give("uint8", 2, 3),
+      scale(-2),
+      zu(5),
+      u8([1], [200]),
+      scale(-1),
+      zu(3),
+      scale(-1),
+      zu(7),
+    ],
+    output: "uint8",
+  },
+  {
+    op: "MatMulInteger",
+    inputs: [give("uint8", 2, 1152), weights([1152, 64]), zu(7), zs(-3)],
+    output: "int32",
+  },
 ];
 
 function specOf({ op, domain, inputs, attributes, output }: Case): ModelSpec {

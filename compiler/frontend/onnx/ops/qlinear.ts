@@ -11,12 +11,12 @@ import { axisOf, flagAttr, floatAttr, input, intAttr, type NodeImport, reject } 
 import type { AttributeValue } from "../../onnx/model.ts";
 import type { Operand } from "../../operand.ts";
 import { activationImporters } from "./activation.ts";
-import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
 import { elementwiseImporters, scalar } from "./elementwise.ts";
 import { matmulImporters } from "./matmul.ts";
 import { accumulatorBias } from "./qlinear-bias.ts";
 import { channelsLast, dequantized, type Order, onReals, quantized, triples } from "./qlinear-lift.ts";
+import { qlinearWhere } from "./qlinear-where.ts";
 import { reduceImporters } from "./reduce.ts";
 import { WINDOW_ATTRIBUTES } from "./window.ts";
 
@@ -154,15 +154,12 @@ const unaries: readonly Importer[] = [
   }),
 ];
 
-const where: Importer = {
-  op: "QLinearWhere",
-  domains: MICROSOFT,
-  inputs: [9, 9],
-  quantized: triples(1, 4),
-  run: (n) => {
-    const [condition, x, y] = [input(n, 0), dequantized(n, 1), dequantized(n, 4)];
-    return quantized(n, onReals(n, constantImporters, "Where", [condition, x, y]), 7, input(n, 1));
-  },
-};
-
-export const qlinearImporters: readonly Importer[] = [conv, matmul, gemm, ...sums, concat, ...unaries, where];
+export const qlinearImporters: readonly Importer[] = [
+  conv,
+  matmul,
+  gemm,
+  ...sums,
+  concat,
+  ...unaries,
+  qlinearWhere,
+];
