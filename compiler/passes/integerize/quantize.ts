@@ -143,7 +143,7 @@ function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, d
     ctx.report(zeroPointPerChannel(op));
     return poison(r.shape);
   }
-  const elem = q.elem ?? intTypeFor(lo, Math.max(lo, hi)) ?? q.type.storage;
+  const elem = intTypeFor(lo, Math.max(lo, hi)) ?? q.type.storage;
   const value = ctx.emit(
     "qc.requant",
     r.terms.map((t) => t.value),
