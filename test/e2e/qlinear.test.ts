@@ -368,7 +368,6 @@ const CASES: readonly Case[] = [
         ],
         output: "int32",
         attributes: { pads: [1, 0, 1, 0], strides: [2, 1] },
-        ...(left === "int8" || right === zs ? { withoutOrt: true } : {}),
       },
     ]),
   ),
