@@ -5,12 +5,12 @@ import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
+import type { Sampling } from "../compiler/cli/bench/sampling.ts";
 import { layoutOf } from "../runtime/format.ts";
 import type { Case } from "./cases.ts";
 import { liteRtFiles, liteRtVersion } from "./litert-files.ts";
 import type { PageCase } from "./page.ts";
 import type { RaceResult } from "./race.ts";
-import type { Sampling } from "./sampling.ts";
 
 interface PageGlobals {
   raceHere(): Promise<RaceResult>;

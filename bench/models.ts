@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { type Sampling, type Spread, spreadOf } from "../compiler/cli/bench/sampling.ts";
 import { loadModel } from "../runtime/load.ts";
 import { browserSession } from "./browser.ts";
 import { type Case, compileCase, sources } from "./cases.ts";
@@ -15,7 +16,6 @@ import { machineOf } from "./machine.ts";
 import { type Ort, type RaceResult, race } from "./race.ts";
 import { markdown, replaceSection } from "./report.ts";
 import type { ModelResult, Results } from "./results.ts";
-import { type Sampling, type Spread, spreadOf } from "./sampling.ts";
 import { ortSizes, qcSizes } from "./sizes.ts";
 import type { StartInfo } from "./start.ts";
 

@@ -1,11 +1,11 @@
 /** The race inside a page: bundled by browser.ts, called from there. */
 
+import type { Sampling } from "../compiler/cli/bench/sampling.ts";
 import type { Layout } from "../runtime/format.ts";
 import { loadModel } from "../runtime/load.ts";
 import { relaxedRefusal } from "../runtime/relaxed.ts";
 import { liteRtEntrants } from "./litert.ts";
 import { type Ort, type RaceResult, race } from "./race.ts";
-import type { Sampling } from "./sampling.ts";
 
 /** `/case.json`: everything of a case but the files, which lie beside it. */
 export interface PageCase {

@@ -1,8 +1,16 @@
 /** One model, all engines, in one process or page. Nothing here knows Node. */
+
+import {
+  type Entrant,
+  interleave,
+  ratioOf,
+  type Sampling,
+  type Spread,
+  spreadOf,
+} from "../compiler/cli/bench/sampling.ts";
 import type { Model } from "../runtime/instance.ts";
 import type { LoadOptions } from "../runtime/load.ts";
 import type { LiteRtBuild, LiteRtEntrant } from "./litert.ts";
-import { type Entrant, interleave, ratioOf, type Sampling, type Spread, spreadOf } from "./sampling.ts";
 
 /** The part of onnxruntime-web that is used. */
 export interface Ort {
@@ -94,13 +102,14 @@ async function openSession(
 }
 
 /** `data` as the typed array of an ONNX element type. */
-function typedFor(dtype: string, data: ArrayLike<number>): Float32Array | Int8Array | Uint8Array {
+export function typedFor(dtype: string, data: ArrayLike<number>): Float32Array | Int8Array | Uint8Array {
   if (dtype === "int8") return Int8Array.from(data);
   if (dtype === "uint8") return Uint8Array.from(data);
   return Float32Array.from(data);
 }
 
 function greatestDifference(a: Numbers, b: Numbers): number {
+  if (a.length !== b.length) throw new Error(`outputs of ${a.length} and ${b.length} elements`);
   let most = 0;
   for (let i = 0; i < a.length; i++) most = Math.max(most, Math.abs(Number(a[i]) - Number(b[i])));
   return most;

@@ -1,9 +1,10 @@
 /** Results as Markdown. */
+
+import type { Spread } from "../compiler/cli/bench/sampling.ts";
 import type { LiteRtBuild } from "./litert.ts";
 import type { Machine } from "./machine.ts";
 import type { LiteRtResult } from "./race.ts";
 import type { ModelResult, Results } from "./results.ts";
-import type { Spread } from "./sampling.ts";
 import { type Shipped, together } from "./sizes.ts";
 
 const significant = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toPrecision(3));

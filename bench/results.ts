@@ -1,8 +1,9 @@
 /** What `npm run bench` writes to results.json. */
+
+import type { Spread } from "../compiler/cli/bench/sampling.ts";
 import type { Macs } from "../runtime/format.ts";
 import type { Machine } from "./machine.ts";
 import type { RaceResult } from "./race.ts";
-import type { Spread } from "./sampling.ts";
 import type { QcSizes, Shipped } from "./sizes.ts";
 
 export interface ModelResult extends RaceResult {

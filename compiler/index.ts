@@ -10,6 +10,7 @@ export type { Diagnostic, Loc, Result, Severity } from "./ir/diagnostics.ts";
 export { fail, ok, plain, quote } from "./ir/diagnostics.ts";
 export type { InterpretOptions, Output } from "./ir/interpreter.ts";
 export { interpret } from "./ir/interpreter.ts";
+export { macsOf } from "./ir/macs.ts";
 export { externalDataOutside, unreadableFile } from "./ir/messages.ts";
 export * from "./ir/messages-cli.ts";
 export type { Boundary, Dense, Elements, Func, Module, Port } from "./ir/module.ts";

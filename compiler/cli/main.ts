@@ -9,6 +9,12 @@ const positive = (text: string): number => {
     throw new InvalidArgumentError("It must be a positive integer.");
   return n;
 };
+const seconds = (text: string): number => {
+  const n = Number(text);
+  if (!/^[0-9]*[.]?[0-9]+$/.test(text) || n <= 0 || n > 3600)
+    throw new InvalidArgumentError("It must be a number of seconds, at most 3600.");
+  return n;
+};
 const collect = (value: string, list: readonly string[] = []): readonly string[] => [...list, value];
 const target = () =>
   new Option(
@@ -89,6 +95,17 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(new Option("--against <peer>", "also compare with another runtime").choices(["onnxruntime"]))
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
+
+  command(
+    "bench <artifact|model.onnx>",
+    "time one inference, also kernel by kernel or against another runtime",
+  )
+    .addOption(target())
+    .option("--profile <trace.json>", "time every kernel and write a Chrome trace (needs the model)")
+    .option("--seconds <n>", "how long to measure", seconds, 2)
+    .addOption(new Option("--against <peer>", "time another runtime in turn").choices(["onnxruntime-web"]))
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .action(act(async (path, options) => (await import("./bench.ts")).bench(path, options, terminal)));
 
   command("opt <x.qir|model.onnx>", "run passes over a module: text in, text out")
     .option("-p, --passes <text>", 'passes in order, with their options: a,b{"option": 1}', "")

@@ -17,6 +17,8 @@ export interface Sampling {
   readonly rounds: number;
   /** Milliseconds a sample should last. */
   readonly sampleMs: number;
+  /** Milliseconds after which no further round begins, once there are three. */
+  readonly limitMs?: number;
 }
 
 export const quantile = (sorted: readonly number[], q: number): number =>
@@ -47,7 +49,7 @@ async function calibrate(run: () => unknown, ms: number): Promise<number> {
 /** Milliseconds per call of every entrant, round by round: the i-th samples of all entrants are neighbours in time. */
 export async function interleave(
   entrants: readonly Entrant[],
-  { rounds, sampleMs }: Sampling,
+  { rounds, sampleMs, limitMs = Number.POSITIVE_INFINITY }: Sampling,
 ): Promise<number[][]> {
   const counts: number[] = [];
   for (const { run } of entrants) {
@@ -55,7 +57,8 @@ export async function interleave(
     counts.push(await calibrate(run, sampleMs));
   }
   const samples: number[][] = entrants.map(() => []);
-  for (let r = 0; r < rounds; r++)
+  const start = performance.now();
+  for (let r = 0; r < rounds && (r < 3 || performance.now() - start < limitMs); r++)
     for (const [i, { run }] of entrants.entries()) samples[i]!.push(await sample(run, counts[i]!));
   return samples;
 }
