@@ -112,5 +112,5 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   const built = modules.relaxed
     ? { baseline: modules.baseline, relaxed: modules.relaxed }
     : { baseline: modules.baseline };
-  return ok({ manifest, ...built, report, module: fused.value }, diagnostics);
+  return ok({ manifest, ...built, report, module: fused.value, exact: integer.value }, diagnostics);
 }

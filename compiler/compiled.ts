@@ -59,4 +59,9 @@ export interface Compiled {
    * outputs, in `debug` builds followed by the tensors of `manifest.taps`, in that order.
    */
   readonly module: Module;
+  /**
+   * The same results before reduction and certification: every requantization is evaluated in exact rational arithmetic. What
+   * `module` and the kernels are proved to equal.
+   */
+  readonly exact: Module;
 }

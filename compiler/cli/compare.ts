@@ -87,3 +87,27 @@ export function compareSample(
   });
   return { subject: name, tensors: tensors.length, elements, differing, first: first?.finding };
 }
+
+/** The reference against exact rational arithmetic at every tensor of a build. */
+export function compareExact(
+  sample: number,
+  reference: ReadonlyMap<string, TensorData>,
+  exact: ReadonlyMap<string, TensorData>,
+): Verdict & { readonly first: Diagnostic | undefined } {
+  let elements = 0;
+  let differing = 0;
+  let first: Diagnostic | undefined;
+  for (const [name, want] of exact) {
+    const got = reference.get(name);
+    if (got?.length !== want.length) throw new Error(`the reference has no such tensor ${name}`);
+    elements += want.length;
+    for (let i = 0; i < want.length; i++) {
+      if (got[i] === want[i]) continue;
+      differing++;
+      first ??= differs(name, sample, i, `${got[i]} (interpreter)`, `${want[i]} (exact)`);
+    }
+  }
+  return { subject: EXACT, tensors: exact.size, elements, differing, first };
+}
+
+const EXACT = "exact rationals, every quantizer";

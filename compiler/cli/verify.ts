@@ -2,7 +2,7 @@
 import type { TensorData } from "../../runtime/elements.ts";
 import type { PortLayout, WasmTarget } from "../../runtime/format.ts";
 import { type Compiled, compileModel, type Diagnostic, fail, ok, type Result } from "../index.ts";
-import { compareSample, type Subject, subjectsOf, type Verdict } from "./compare.ts";
+import { compareExact, compareSample, type Subject, subjectsOf, type Verdict } from "./compare.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 import { count, type Histogram, histogramText } from "./histogram.ts";
 import type { NpyArray } from "./npy.ts";
@@ -97,8 +97,12 @@ async function runAll(
     onSample(s);
     for (const { compiled, subjects } of builds) {
       const reference = byName(runReference(compiled.module, inputs, { raw: true }));
-      for (const subject of subjects) {
-        const { first, ...v } = compareSample(subject, inputs, s, reference);
+      const verdicts = subjects.map((subject) => compareSample(subject, inputs, s, reference));
+      if (compiled.manifest.taps !== undefined) {
+        const exact = byName(runReference(compiled.exact, inputs, { raw: true }));
+        verdicts.unshift(compareExact(s, reference, exact));
+      }
+      for (const { first, ...v } of verdicts) {
         const t = totals.get(v.subject) ?? { ...v, elements: 0, differing: 0 };
         totals.set(v.subject, {
           ...t,

@@ -1,6 +1,6 @@
 /** The pieces of `qc verify`, on a hand-made artifact and the module it should equal. */
 import { expect, test } from "vitest";
-import { compareSample, subjectsOf } from "../../compiler/cli/compare.ts";
+import { compareExact, compareSample, subjectsOf } from "../../compiler/cli/compare.ts";
 import { count, type Histogram, histogramText } from "../../compiler/cli/histogram.ts";
 import { randomInputs } from "../../compiler/cli/random-inputs.ts";
 import { runReference } from "../../compiler/cli/reference.ts";
@@ -50,6 +50,7 @@ const compiled = async (options: FixtureOptions = {}): Promise<Compiled> => ({
   ...(await fixture(options)),
   report: { ops: { before: {}, after: {} }, layers: [] },
   module: plusOne(),
+  exact: plusOne(),
 });
 
 test("an artifact that equals its module", async () => {
@@ -68,6 +69,21 @@ test("an artifact that equals its module", async () => {
         first: undefined,
       });
   });
+});
+
+test("the interpreter against exact values: equal, and not", () => {
+  const tensors = (x: number) =>
+    new Map([
+      ["a", Uint8Array.of(1, 2)],
+      ["b", Uint8Array.of(3, x)],
+    ]);
+  expect(compareExact(0, tensors(4), tensors(4))).toMatchObject({ tensors: 2, elements: 4, differing: 0 });
+  const wrong = compareExact(7, tensors(4), tensors(5));
+  expect(wrong).toMatchObject({
+    differing: 1,
+    first: { code: "QC5010", loc: { kind: "tensor", name: "b" } },
+  });
+  expect(wrong.first?.notes.map((n) => n.text)).toEqual(["7", "1", "4 (interpreter)", "5 (exact)"]);
 });
 
 test("an artifact that does not: the first differing element is named", async () => {
