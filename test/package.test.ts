@@ -70,7 +70,7 @@ describe.skipIf(!built)("the build", () => {
       expect(paths).toEqual(expect.arrayContaining([types.slice(2), js.slice(2)]));
     const strange = paths.filter(
       (path) =>
-        !/^(?:package\.json|LICENSE|[A-Z]+\.md|bin\/qc\.js|docs\/[^/]+\.md|dist\/(?:compiler|runtime)\/.*\.(?:js|d\.ts))$/.test(
+        !/^(?:package\.json|LICENSE|[A-Z]+\.md|bin\/qc\.js|docs\/[^/]+\.md|dist\/(?:bin|compiler|runtime)\/.*\.(?:js|d\.ts))$/.test(
           path,
         ) || path.includes(".test."),
     );
