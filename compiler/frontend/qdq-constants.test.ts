@@ -1,47 +1,8 @@
 import { describe, expect, test } from "vitest";
-import { findings, mainOf, noise, onlyOp, opNames, runOrt } from "../../test/import-spec.ts";
-import {
-  f32,
-  i4,
-  i8,
-  i32,
-  type ModelSpec,
-  type Node,
-  node,
-  type Tensor,
-  value,
-} from "../../test/onnx-writer.ts";
-import type { Dense, Func } from "../ir/module.ts";
-import type { QuantType } from "../ir/types.ts";
-
-const s = (x: number): Tensor => f32([], [x]);
-
-/** One input `x`, one output `y`. */
-const spec = (
-  x: readonly [dtype: "float32" | "int8" | "uint8" | "int32", shape: readonly number[]],
-  nodes: readonly Node[],
-  initializers: Readonly<Record<string, Tensor>>,
-  more: Partial<ModelSpec> = {},
-): ModelSpec => ({
-  inputs: [value("x", ...x)],
-  outputs: [value("y")],
-  nodes,
-  initializers,
-  ...more,
-});
-
-const q = (x: string, y: string, scale = "s", zero = "z", attributes = {}, options = {}): Node =>
-  node("QuantizeLinear", zero === "" ? [x, scale] : [x, scale, zero], [y], attributes, options);
-const dq = (x: string, y: string, scale = "s", zero = "z", attributes = {}, options = {}): Node =>
-  node("DequantizeLinear", zero === "" ? [x, scale] : [x, scale, zero], [y], attributes, options);
-
-const quantOf = (func: Func, name: string): QuantType => {
-  const { elem } = onlyOp(func, name).results[0]!.type;
-  if (elem.kind !== "quant") throw new Error(`${name} is not quantised`);
-  return elem;
-};
-const codes = (model: ModelSpec, options = {}) =>
-  findings(model, options).map((d) => `${d.severity} ${d.code}`);
+import { mainOf, noise, onlyOp, opNames, runOrt } from "../../test/import-spec.ts";
+import { f32, i4, i8, i32, type ModelSpec, type Node, node, type Tensor } from "../../test/onnx-writer.ts";
+import { codes, dq, q, quantOf, s, spec } from "../../test/quantizer-spec.ts";
+import type { Dense } from "../ir/module.ts";
 
 describe("constants", () => {
   /** y = x + dequantized constant. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { findings, importSpec, mainOf, noise, onlyOp, opNames, run, runOrt } from "../../test/import-spec.ts";
+import { findings, importSpec, mainOf, noise, opNames, run, runOrt } from "../../test/import-spec.ts";
 import {
   bf16,
   f16,
@@ -8,47 +8,16 @@ import {
   i32,
   i64,
   type ModelSpec,
-  type Node,
   node,
   type Tensor,
   u8,
   u16,
   value,
 } from "../../test/onnx-writer.ts";
-import type { Func } from "../ir/module.ts";
-import type { QuantType } from "../ir/types.ts";
-
-const s = (x: number): Tensor => f32([], [x]);
-
-/** One input `x`, one output `y`. */
-const spec = (
-  x: readonly [dtype: "float32" | "int8" | "uint8" | "int32", shape: readonly number[]],
-  nodes: readonly Node[],
-  initializers: Readonly<Record<string, Tensor>>,
-  more: Partial<ModelSpec> = {},
-): ModelSpec => ({
-  inputs: [value("x", ...x)],
-  outputs: [value("y")],
-  nodes,
-  initializers,
-  ...more,
-});
-
-const q = (x: string, y: string, scale = "s", zero = "z", attributes = {}, options = {}): Node =>
-  node("QuantizeLinear", zero === "" ? [x, scale] : [x, scale, zero], [y], attributes, options);
-const dq = (x: string, y: string, scale = "s", zero = "z", attributes = {}, options = {}): Node =>
-  node("DequantizeLinear", zero === "" ? [x, scale] : [x, scale, zero], [y], attributes, options);
+import { codes, dq, q, quantOf, s, spec } from "../../test/quantizer-spec.ts";
 
 const pair = [q("x", "q"), dq("q", "y")];
-const quantOf = (func: Func, name: string): QuantType => {
-  const { elem } = onlyOp(func, name).results[0]!.type;
-  if (elem.kind !== "quant") throw new Error(`${name} is not quantised`);
-  return elem;
-};
 const perTensor = (scale: number, zeroPoint: number) => ({ kind: "tensor", scale, zeroPoint });
-const codes = (model: ModelSpec, options = {}) =>
-  findings(model, options).map((d) => `${d.severity} ${d.code}`);
-
 describe("parameters", () => {
   const typeOf = (initializers: Readonly<Record<string, Tensor>>, attributes = {}, zero = "z") =>
     quantOf(

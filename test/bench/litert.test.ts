@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { liteRtVersion, withInt8 } from "../../bench/litert-files.ts";
+import { requireOrSkip } from "../require.ts";
 
 const table = `var T = [
   { dtype: "int32", typedArrayConstructor: Int32Array, elementType: ElementType.INT32 },
@@ -10,6 +11,12 @@ const table = `var T = [
     elementType: ElementType.UINT8
   }
 ];`;
+
+const installed = requireOrSkip(
+  "LiteRT.js",
+  liteRtVersion() !== undefined,
+  "@litertjs/core is not installed",
+);
 
 describe("the table of element types", () => {
   test("gets a row for int8 and keeps the others", () => {
@@ -23,7 +30,7 @@ describe("the table of element types", () => {
     expect(() => withInt8("var T = [];")).toThrow("no table of element types");
   });
 
-  test.skipIf(liteRtVersion() === undefined)("is in the installed package", () => {
+  test.skipIf(!installed)("is in the installed package", () => {
     const path = new URL("../../node_modules/@litertjs/core/dist/index.js", import.meta.url);
     expect(withInt8(readFileSync(path, "utf8"))).toContain('dtype: "int8"');
   });

@@ -8,6 +8,7 @@ import { describe, expect, it } from "vitest";
 import type { OnnxModel, OnnxTensor } from "../../compiler/frontend/onnx/model.ts";
 import { readModel } from "../../compiler/frontend/onnx/reader.ts";
 import { elements } from "../../compiler/frontend/onnx/tensor.ts";
+import { requireOrSkip } from "../require.ts";
 import { zooPath } from "../zoo.ts";
 import { evaluateOnnx, type NumericArray } from "./evaluate.ts";
 
@@ -127,7 +128,8 @@ function outcome({
   return "passed";
 }
 
-describe.skipIf(!existsSync(ARCHIVE))("the standard's node tests", () => {
+const present = requireOrSkip("the standard's node tests", existsSync(ARCHIVE), `no ${ARCHIVE}`);
+describe.skipIf(!present)("the standard's node tests", () => {
   it("hold for every operator the oracle covers", () => {
     const cases = casesOf(untar(gunzipSync(new Uint8Array(readFileSync(ARCHIVE)))));
     const passed = new Map<string, number>();
