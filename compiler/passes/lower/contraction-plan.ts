@@ -1,7 +1,7 @@
 /** In which parts a contraction goes over its pixels. */
 import type { Geometry } from "./contraction-geometry.ts";
 import type { Layout } from "./layout.ts";
-import { spanOf } from "./widen.ts";
+import type { Strip } from "./schedule/schedule.ts";
 
 /** An image, or a strip of one, handled at a time. */
 export interface Plan {
@@ -17,12 +17,13 @@ export interface Plan {
   readonly residualPixel: number;
 }
 
-/** `strips`: cut a single image so that its widened input stays small. */
-export function planOf(g: Geometry, y: Layout, residual: Layout | undefined, strips: boolean): Plan {
+/** `strip`: the part of a single image that is handled at a time; images of a batch are handled whole. */
+export function planOf(g: Geometry, y: Layout, residual: Layout | undefined, strip: Strip): Plan {
   const image = y.shape.length === 4;
   const residualRow = image ? (residual?.strides[1] ?? 0) : 0;
   const residualPixel = residual?.strides.at(-2) ?? 0;
-  if (!strips || g.images > 1)
+  const { rows, pixels } = strip;
+  if (g.images > 1 || (rows === g.rows && pixels === g.pixels))
     return {
       g,
       parts: g.images,
@@ -32,7 +33,6 @@ export function planOf(g: Geometry, y: Layout, residual: Layout | undefined, str
       residualRow,
       residualPixel,
     };
-  const { rows, pixels } = stripOf(g);
   const cut = pixels < g.pixels;
   const step = (row: number, pixel: number): number => (cut ? pixels * pixel : rows * row);
   return {
@@ -44,24 +44,4 @@ export function planOf(g: Geometry, y: Layout, residual: Layout | undefined, str
     residualRow,
     residualPixel,
   };
-}
-
-/** Bytes of widened activations that stay in a first-level cache beside a panel of weights. */
-const CACHED = 16384;
-/** Pixels over which widening a panel anew is cheap. */
-const ENOUGH = 64;
-
-/**
- * How many rows to widen at a time. One long row of pixels may be cut into shorter ones, `pixels` each, a multiple of 4.
- */
-function stripOf(g: Geometry): { readonly rows: number; readonly pixels: number } {
-  const divisors = (n: number, step: number): number[] =>
-    Array.from({ length: Math.floor(n / step) }, (_, i) => (i + 1) * step).filter((d) => n % d === 0);
-  const strips =
-    g.rows === 1
-      ? divisors(g.pixels, 4).map((pixels) => ({ rows: 1, pixels }))
-      : divisors(g.rows, 1).map((rows) => ({ rows, pixels: g.pixels }));
-  const large = strips.filter((s) => s.rows * s.pixels >= ENOUGH);
-  const fitting = large.filter((s) => 2 * spanOf(g, s.rows, s.pixels) <= CACHED);
-  return fitting.at(-1) ?? large[0] ?? { rows: g.rows, pixels: g.pixels };
 }

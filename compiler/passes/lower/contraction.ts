@@ -6,19 +6,21 @@
  * the panels. The packed weights are the same for all targets.
  */
 import { add, c32, type Expr, konst, load, op, scale } from "../../ir/kernel/ir.ts";
-import type { Target, Tile } from "../../ir/target.ts";
+import { rescaleOf } from "../../ir/ops/integer-rescale.ts";
 import { type Block, bytesOf, createKernel, type Mutable } from "./block.ts";
 import { convGeometry, type Geometry, matmulGeometry } from "./contraction-geometry.ts";
 import { type Plan, planOf } from "./contraction-plan.ts";
-import { constantOf } from "./epilogue-stage.ts";
+import { constantOf, stepsOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool } from "./pooled.ts";
 import { type Finisher, finisherOf } from "./residual.ts";
+import { chooseContraction, PANEL } from "./schedule/contraction.ts";
+import { type ContractionWork, keyOf } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { splitWeights, type WeightTerm } from "./weights.ts";
-import { addOutliers, widenedInput, widenPanels } from "./widen.ts";
+import { addOutliers, extentOf, widenedInput, widenPanels } from "./widen.ts";
 
 export function lowerContraction(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const");
@@ -36,27 +38,9 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
   return geometry && emitContraction(stage, geometry, split);
 }
 
-/** Output channels of a panel. */
-const PANEL = 8;
 const VECTOR_BYTES = 16;
 /** Bytes of one K-group of a panel: two vectors. */
 const GROUP_BYTES = 2 * VECTOR_BYTES;
-
-/** Rows of a tile so that tiles of nearly equal height cover the pixels. */
-const tileRows = (pixels: number, most: number): number => Math.ceil(pixels / Math.ceil(pixels / most));
-
-function chooseTile(
-  target: Target,
-  pixels: number,
-  n: number,
-  wide: Tile | undefined,
-): { rows: number; panels: number } {
-  const panels = Math.ceil(n / PANEL);
-  if (wide) return { rows: tileRows(pixels, wide.rows), panels: Math.min(wide.columns / PANEL, panels) };
-  if (pixels === 1) return { rows: 1, panels: Math.min(target.vectorTile.columns / PANEL, panels) };
-  const best: Tile = target.tiles[0]!;
-  return { rows: tileRows(pixels, best.rows), panels: Math.min(best.columns / PANEL, panels) };
-}
 
 /** `count` pieces of the K loop, `step` bytes apart, each of `groups` K-groups from byte `offset`. */
 interface Run {
@@ -100,7 +84,6 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const [y] = stage.outputs as [Layout];
   const k = createKernel(stage.name);
   const bytes = x.container === "u8";
-  const wideTile = bytes && worthWidening(g) ? stage.target.wideTile : undefined;
   const groupSize = bytes ? 4 : 2;
   const blocks = Math.ceil(g.n / PANEL);
   const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, !bytes);
@@ -113,10 +96,11 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const finisher = finisherOf(split?.before ?? stage, k.block, size);
   const pooling = split && poolingOf(split, k.block, size);
   const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
-  const best = chooseTile(stage.target, g.pixels, g.n, wideTile);
-  const tile = pooling ? { rows: (wideTile ?? stage.target.tiles[0]!).rows, panels: 1 } : best;
-  const plan = planOf(g, y, finisher.residual, wideTile !== undefined && pooling === undefined);
-  const widened = wideTile && widenedInput(k.block, plan.g);
+  const work = workOf(stage, g, terms.length - g.segments.length, finisher, pooling);
+  const key = keyOf(work);
+  const tile = stage.tuning?.get(key) ?? chooseContraction(stage.target, work);
+  const plan = planOf(g, y, finisher.residual, tile.strip);
+  const widened = tile.operands === "widened" ? widenedInput(k.block, plan.g) : undefined;
   const whole = terms.filter((t) => t.addsTo === undefined);
   const targets = terms.flatMap((t) => (t.addsTo === undefined ? [] : [t.addsTo * 2 * GROUP_BYTES]));
   const em: Emitter = {
@@ -172,7 +156,36 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     "part",
   );
   const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
-  return k.finish(reads, [y.buffer]);
+  return { ...k.finish(reads, [y.buffer]), choice: { key, schedule: tile } };
+}
+
+function workOf(
+  stage: Stage,
+  g: Geometry,
+  extra: number,
+  { residual }: Finisher,
+  pooling: Pooling | undefined,
+): ContractionWork {
+  return {
+    family: "contraction",
+    images: g.images,
+    rows: g.rows,
+    pixels: g.pixels,
+    groups: g.groups,
+    n: g.n,
+    pieces: g.segments.length,
+    length: g.segments[0]!.length,
+    extra,
+    input: stage.inputs[0]!.container,
+    output: stage.outputs[0]!.container,
+    inRow: g.inRow,
+    inPixel: g.inPixel,
+    inGroup: g.inGroup,
+    extent: extentOf(g),
+    epilogue: stepsOf(stage).flatMap((o) => (o.name === "qc.rescale" ? [rescaleOf(o.attrs).class] : [])),
+    residual: residual !== undefined,
+    pool: pooling?.window,
+  };
 }
 
 /** All pixels of one part in `panels` neighbouring panels, from panel `first` of a group; `count` of their channels exist. */
@@ -402,9 +415,6 @@ const widenRun = (r: Run): Run => ({
   pitch: 2 * r.pitch,
   length: r.length,
 });
-
-/** Widening the weights pays from a few pixels on. */
-const worthWidening = (g: Geometry): boolean => g.rows * g.pixels >= 4;
 
 function packPanels(
   g: Geometry,

@@ -5,6 +5,7 @@
 import { add, c32, type Expr, load, op, scale, store } from "../../ir/kernel/ir.ts";
 import type { Block } from "./block.ts";
 import type { Geometry } from "./contraction-geometry.ts";
+import { spanOf } from "./schedule/contraction.ts";
 
 /** Bytes handled per turn. */
 const STEP = 16;
@@ -94,14 +95,12 @@ export interface WidenedInput extends Pick<Geometry, "inRow" | "inPixel" | "inGr
   readonly fill: (b: Block, from: Place) => void;
 }
 
-/** Bytes between the first bytes that the first and the last output of some rows read, and to the end of the last. */
-export const spanOf = (g: Geometry, rows: number, pixels: number): number =>
-  (rows - 1) * g.inRow + (pixels - 1) * g.inPixel + (g.groups - 1) * g.inGroup + extentOf(g);
-const extentOf = (g: Geometry): number => Math.max(...g.segments.map((s) => s.offset + s.length));
+/** Bytes one output position reads in one group, gaps included. */
+export const extentOf = (g: Geometry): number => Math.max(...g.segments.map((s) => s.offset + s.length));
 
 /** `g` covers what is widened at a time. */
 export function widenedInput(b: Block, g: Geometry): WidenedInput {
-  const span = spanOf(g, 1, g.pixels);
+  const span = spanOf({ ...g, extent: extentOf(g) }, { rows: 1, pixels: g.pixels });
   // Rows that share no input are packed; overlapping ones keep their distance.
   const apart = g.rows > 1 && span <= g.inRow;
   const pitch = apart ? Math.ceil(span / STEP) * STEP : g.inRow;

@@ -1,0 +1,74 @@
+/**
+ * How a kernel goes over its work, as plain data: for each family what there is to choose, and the facts of the work that the
+ * choice rests on. Every legal schedule of a kernel gives the same integers.
+ */
+import type { Container } from "../layout.ts";
+
+/** Tiles of output positions × panels of eight output channels, held in registers over the whole of K. */
+export interface ContractionSchedule {
+  /** Positions of a tile; a last tile of a row may have fewer. */
+  readonly rows: number;
+  /** Panels of a tile; the last ones of a group may be fewer. */
+  readonly panels: number;
+  /** What the dot products read: bytes as they lie, or copies of both operands widened to i16 in scratch memory. */
+  readonly operands: "bytes" | "widened";
+  /** What is widened at a time: output rows and output positions of a row. They divide the image's. */
+  readonly strip: Strip;
+}
+
+export interface Strip {
+  readonly rows: number;
+  readonly pixels: number;
+}
+
+export interface ContractionWork {
+  readonly family: "contraction";
+  readonly images: number;
+  /** Output rows of an image and output positions of a row; rows that continue each other count as one. */
+  readonly rows: number;
+  readonly pixels: number;
+  readonly groups: number;
+  /** Output channels of a group. */
+  readonly n: number;
+  /** Pieces of K that lie side by side in memory, and elements of each. */
+  readonly pieces: number;
+  readonly length: number;
+  /** K-groups that hold what weights exceed eight bits by. */
+  readonly extra: number;
+  readonly input: Container;
+  readonly output: Container;
+  /** Bytes between the inputs of consecutive rows, positions and groups, and of the input of one position in one group. */
+  readonly inRow: number;
+  readonly inPixel: number;
+  readonly inGroup: number;
+  readonly extent: number;
+  /** Classes of the certified rescales behind it, in order. */
+  readonly epilogue: readonly string[];
+  readonly residual: boolean;
+  /** Rows and positions of the pooling window behind it. */
+  readonly pool: readonly [number, number] | undefined;
+}
+
+/** What was chosen for a kernel; `key` names its work, the target apart. */
+export interface Choice {
+  readonly key: string;
+  readonly schedule: ContractionSchedule;
+}
+
+/** Schedules by target and key: what a tuning file says. */
+export type Tuning = ReadonlyMap<string, ContractionSchedule>;
+
+/** Every fact of the work that schedules or their costs depend on, in one line. */
+export function keyOf(w: ContractionWork): string {
+  const { images, rows, pixels, groups, n, pieces, length, extra } = w;
+  const parts = [
+    `${images}x${rows}x${pixels}`,
+    `n${groups}x${n}`,
+    `k${pieces}x${length}${extra ? `+${extra}` : ""}`,
+    `at${w.inRow}.${w.inPixel}.${w.inGroup}.${w.extent}`,
+    `${w.input}-${w.output}`,
+    [...w.epilogue, ...(w.residual ? ["residual"] : [])].join("+") || "none",
+    ...(w.pool ? [`pool${w.pool.join("x")}`] : []),
+  ];
+  return `contraction ${parts.join(" ")}`;
+}
