@@ -12,6 +12,7 @@ import { unsupportedType } from "./ir/messages.ts";
 import type { Module, Port } from "./ir/module.ts";
 import { type Pass, type PassUse, parsePasses, runPipeline } from "./ir/pass.ts";
 import { lowerModule } from "./passes/lower/index.ts";
+import type { PackedPanels } from "./passes/lower/weights.ts";
 import { allPasses, integerPasses, loweringPasses } from "./pipeline.ts";
 import { layerReports, opCounts } from "./report.ts";
 
@@ -82,9 +83,10 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
 
   phase("lower");
   const targets = targetsOf(options.target);
-  const baseline = lowerModule(fused.value, targets.baseline);
+  const panels: PackedPanels = new Map();
+  const baseline = lowerModule(fused.value, targets.baseline, { panels });
   if (!baseline.ok) return fail(...diagnostics, ...baseline.diagnostics);
-  const relaxed = targets.relaxed && lowerModule(fused.value, targets.relaxed);
+  const relaxed = targets.relaxed && lowerModule(fused.value, targets.relaxed, { panels });
   if (relaxed && !relaxed.ok) return fail(...diagnostics, ...relaxed.diagnostics);
   const { program, offsets, inputs, outputs } = baseline.value;
 

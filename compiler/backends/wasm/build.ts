@@ -92,10 +92,16 @@ function constantsBeside(a: Program, b: Program): Buffer[] {
       twin !== undefined &&
       (x.data === undefined
         ? twin.bytes >= x.bytes
-        : twin.bytes === x.bytes && twin.data !== undefined && x.data.every((v, i) => v === twin.data![i]));
+        : twin.bytes === x.bytes && twin.data !== undefined && sameBytes(x.data, twin.data));
     if (!same) throw new Error(`the programs of the two modules disagree on buffer ${x.name}`);
     return false;
   });
+}
+
+function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a === b) return true;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 const BYTES: { readonly [s in Storage]: number } = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4 };

@@ -71,12 +71,16 @@ export function separatePlan(program: Program): Map<string, number> {
   return plan;
 }
 
-/** FNV-1a, to find candidates for sharing. */
+/** FNV-1a of some of the bytes, to find candidates for sharing. */
 function hash(data: Uint8Array): number {
+  const step = Math.ceil(data.length / 4096);
   let h = 0x811c9dc5;
-  for (const b of data) h = Math.imul(h ^ b, 0x01000193);
+  for (let i = 0; i < data.length; i += step) h = Math.imul(h ^ data[i]!, 0x01000193);
   return h >>> 0;
 }
 
-const same = (a: Uint8Array, b: Uint8Array): boolean =>
-  a.length === b.length && a.every((x, i) => x === b[i]);
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

@@ -3,9 +3,10 @@ import type { Dense, Op } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import type { Stage } from "./stage.ts";
+import type { Segment, WeightRows } from "./weights.ts";
 
 /** The geometry all contractions share: a grid of output rows of pixels, each a sum of segments. */
-export interface Geometry {
+export interface Geometry extends WeightRows {
   /** Images, and bytes between them in the input. */
   readonly images: number;
   readonly inImage: number;
@@ -19,15 +20,8 @@ export interface Geometry {
   readonly inOffset: number;
   readonly outRow: number;
   readonly outPixel: number;
-  readonly groups: number;
   /** Bytes between the inputs of consecutive groups. */
   readonly inGroup: number;
-  /** Output channels per group. */
-  readonly n: number;
-  /** Taps that lie side by side in memory: `length` elements from byte `offset`. */
-  readonly segments: readonly { readonly offset: number; readonly length: number }[];
-  /** Weight of output channel o (of all groups) at element i of segment s; 0 for padding channels. */
-  readonly weight: (o: number, s: number, i: number) => number;
 }
 
 /** `join`: rows that continue each other become one. */
@@ -46,17 +40,20 @@ export function convGeometry(stage: Stage, root: Op, w: Dense, join: boolean): G
   // Pixels that lie back to back form one segment per kernel row; their padding channels carry zero weights.
   const joined = groups === 1 && dw === 1 && physical - ci < 8;
   const perTap = { taps: kw, length: ci };
-  const segments = joined
+  const segments: readonly Segment[] = joined
     ? Array.from({ length: kh }, (_, ky) => ({ offset: ky * dh * rowBytes, length: kw * physical }))
     : Array.from({ length: kh * perTap.taps }, (_, t) => ({
         offset: Math.floor(t / kw) * dh * rowBytes + (t % kw) * dw * pixelBytes,
         length: perTap.length,
       }));
-  const at = (n: number, ky: number, kx: number, c: number) => w.data[((n * kh + ky) * kw + kx) * ci + c]!;
-  const weight = joined
-    ? (n: number, s: number, i: number) =>
-        i % physical < ci ? at(n, s, Math.floor(i / physical), i % physical) : 0
-    : (n: number, s: number, i: number) => at(n, Math.floor(s / kw), s % kw, i);
+  // A row-major run of `ci` channels per tap: those of a segment follow each other, `physical` elements apart in the row.
+  const taps = joined ? kw : 1;
+  const pitch = joined ? physical : ci;
+  const row = (n: number, s: number, to: Int32Array): void => {
+    const { data } = w;
+    for (let t = 0, from = (n * segments.length + s) * taps * ci; t < taps; t++, from += ci)
+      for (let c = 0; c < ci; c++) to[t * pitch + c] = data[from + c]!;
+  };
   const flat =
     join && oneRun(x, y, sh, sw, oh, ow) && stage.inputs.slice(1).every((r) => oneRun(r, y, 1, 1, oh, ow));
   return {
@@ -73,7 +70,8 @@ export function convGeometry(stage: Stage, root: Op, w: Dense, join: boolean): G
     inGroup: ci * e,
     n: o / groups,
     segments,
-    weight,
+    dense: w,
+    row,
   };
 }
 
@@ -114,6 +112,9 @@ export function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
     inGroup: 0,
     n,
     segments: [{ offset: 0, length: k }],
-    weight: (o, _, i) => w.data[i * n + o]!,
+    dense: w,
+    row: (o, _, to) => {
+      for (let i = 0; i < k; i++) to[i] = w.data[i * n + o]!;
+    },
   };
 }

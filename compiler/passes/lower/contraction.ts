@@ -19,7 +19,7 @@ import { type Finisher, finisherOf } from "./residual.ts";
 import { chooseContraction, PANEL } from "./schedule/contraction.ts";
 import { type ContractionWork, keyOf } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
-import { splitWeights, type WeightTerm } from "./weights.ts";
+import { GROUP_BYTES, packedPanels, splitWeights, type WeightTerm } from "./weights.ts";
 import { addOutliers, extentOf, widenedInput, widenPanels } from "./widen.ts";
 
 export function lowerContraction(stage: Stage): Lowered | undefined {
@@ -39,8 +39,6 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
 }
 
 const VECTOR_BYTES = 16;
-/** Bytes of one K-group of a panel: two vectors. */
-const GROUP_BYTES = 2 * VECTOR_BYTES;
 
 /** `count` pieces of the K loop, `step` bytes apart, each of `groups` K-groups from byte `offset`. */
 interface Run {
@@ -86,10 +84,10 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const bytes = x.container === "u8";
   const groupSize = bytes ? 4 : 2;
   const blocks = Math.ceil(g.n / PANEL);
-  const terms = splitWeights(g.segments, g.weight, g.n * g.groups, groupSize, !bytes);
+  const terms = splitWeights(g, groupSize, !bytes);
   const channels = g.n * (g.groups - 1) + blocks * PANEL;
   const packed = {
-    weights: k.block.constant(packPanels(g, terms, blocks, groupSize, !bytes), "w"),
+    weights: k.block.constant(packedPanels(g, terms, groupSize, !bytes, stage.panels), "w"),
     panelBytes: terms.reduce((sum, t) => sum + t.groups * GROUP_BYTES, 0),
   };
   const size = Math.ceil(channels / 4) * 4;
@@ -415,20 +413,3 @@ const widenRun = (r: Run): Run => ({
   pitch: 2 * r.pitch,
   length: r.length,
 });
-
-function packPanels(
-  g: Geometry,
-  terms: readonly WeightTerm[],
-  blocks: number,
-  groupSize: number,
-  wide: boolean,
-): Uint8Array {
-  const values: number[] = [];
-  for (let group = 0; group < g.groups; group++)
-    for (let o = 0; o < blocks * PANEL; o += PANEL)
-      for (const t of terms)
-        for (let k = 0; k < t.groups * groupSize; k += groupSize)
-          for (let c = o; c < o + PANEL; c++)
-            for (let i = k; i < k + groupSize; i++) values.push(c < g.n ? t.weight(group * g.n + c, i) : 0);
-  return bytesOf(values, wide ? "i16" : "i8");
-}

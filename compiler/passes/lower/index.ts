@@ -27,6 +27,7 @@ import { lowerReduce } from "./reduce.ts";
 import { lowerSoftmax } from "./softmax.ts";
 import type { Lowered, Lowering, Stage } from "./stage.ts";
 import { lowerTable } from "./table.ts";
+import type { PackedPanels } from "./weights.ts";
 import { lowerWindow } from "./window.ts";
 
 const families: readonly Lowering[] = [
@@ -70,6 +71,7 @@ interface State {
   readonly module: Module;
   readonly main: Func;
   readonly target: Target;
+  readonly panels: PackedPanels;
   readonly readers: ReadonlyMap<Value, Op[]>;
   readonly results: ReadonlySet<Value>;
   readonly layouts: Map<Value, Layout>;
@@ -84,12 +86,18 @@ interface State {
   readonly names: Set<string>;
 }
 
-export function lowerModule(module: Module, target: Target): Result<LoweredProgram> {
+/** `panels` keeps packed weights; lowering the same module for another target takes them from there. */
+export function lowerModule(
+  module: Module,
+  target: Target,
+  { panels = new Map() }: { readonly panels?: PackedPanels } = {},
+): Result<LoweredProgram> {
   const main = module.funcs[0]!;
   const s: State = {
     module,
     main,
     target,
+    panels,
     readers: uses(main),
     results: new Set(main.results.map((r) => r.value)),
     layouts: new Map(),
@@ -315,7 +323,8 @@ function lowerCall(s: State, call: Op): Diagnostic | undefined {
   const inputs = call.operands.map((v, i) => operandLayout(s, v, i === 0 ? need : undefined));
   const output = resultLayout(s, call, callee, inputs);
   s.layouts.set(result, output);
-  const stage: Stage = { func, inputs, outputs: [output], target: s.target, name: uniqueName(s, func.name) };
+  const { target, panels } = s;
+  const stage: Stage = { func, inputs, outputs: [output], target, panels, name: uniqueName(s, func.name) };
   for (const family of families) {
     const lowered = family(stage);
     if (lowered !== undefined) {

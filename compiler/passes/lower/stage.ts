@@ -4,6 +4,7 @@ import type { Func } from "../../ir/module.ts";
 import type { Target } from "../../ir/target.ts";
 import type { Layout } from "./layout.ts";
 import type { Choice, Tuning } from "./schedule/schedule.ts";
+import type { PackedPanels } from "./weights.ts";
 
 export interface Stage {
   /** Params: activations. Constants are `const` ops inside. The first non-const op is the root, the rest its epilogue. */
@@ -14,6 +15,8 @@ export interface Stage {
   readonly target: Target;
   /** Schedules to use instead of the cost model's, by the key of the work. */
   readonly tuning?: Tuning | undefined;
+  /** Packed weights of the model so far, to share. */
+  readonly panels?: PackedPanels;
   /** Kernel name, unique in the program. */
   readonly name: string;
 }

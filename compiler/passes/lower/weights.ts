@@ -1,4 +1,27 @@
-/** Weights as the dot products take them: signed bytes. Wider ones are split into a sum of byte-sized terms. */
+/** Weights as the dot products take them: signed bytes in panels of channels. Wider ones are split into a sum of byte-sized terms. */
+import type { Dense } from "../../ir/module.ts";
+import { PANEL } from "./schedule/contraction.ts";
+
+const VECTOR_BYTES = 16;
+/** Bytes of one K-group of a panel: two vectors. */
+export const GROUP_BYTES = 2 * VECTOR_BYTES;
+
+/** Taps that lie side by side in memory: `length` elements from byte `offset`. */
+export interface Segment {
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** Constant weights by output channel and segment. */
+export interface WeightRows {
+  readonly dense: Dense;
+  readonly groups: number;
+  /** Output channels per group. */
+  readonly n: number;
+  readonly segments: readonly Segment[];
+  /** Writes the weights of output channel o (of all groups) at the elements of segment s; 0 for padding channels. */
+  readonly row: (o: number, s: number, to: Int32Array) => void;
+}
 
 /** Part of a segment with the weights of one term. */
 export interface WeightTerm {
@@ -10,16 +33,14 @@ export interface WeightTerm {
   readonly length: number;
   /** Of the short terms: the K-group, counted over all whole terms, to which it adds. */
   readonly addsTo?: number;
-  /** Weight of output channel o at element i of the part. */
-  readonly weight: (o: number, i: number) => number;
+  readonly segment: number;
+  /** First element within the segment. */
+  readonly first: number;
+  /** Which byte-sized part of each weight; 16-bit weights are never split. */
+  readonly part: number;
 }
 
-interface Segment {
-  readonly offset: number;
-  readonly length: number;
-}
-
-const clampByte = (w: number): number => Math.min(127, Math.max(-128, w));
+const clampByte = (w: number): number => (w > 127 ? 127 : w < -128 ? -128 : w);
 
 /** The k-th byte-sized part of w: Σ_k part(w, k) = w. */
 export function bytePart(w: number, k: number): number {
@@ -28,53 +49,132 @@ export function bytePart(w: number, k: number): number {
   return clampByte(rest);
 }
 
+/** How many parts of w are not zero, at least one. */
+const partsOf = (w: number): number => {
+  let k = 1;
+  for (let rest = w - clampByte(w); rest !== 0; rest -= clampByte(rest)) k++;
+  return k;
+};
+
+const groupsOf = (s: Segment, groupSize: number): number => Math.ceil(s.length / groupSize);
+
 /**
  * One term per segment with the weights clamped to signed bytes, then a short term for each K-group in which some channel
  * needs more: a few outliers of zero-pointed uint8 weights cost a few K-groups. `wide`: 16-bit weights, never split.
  */
-export function splitWeights(
-  segments: readonly Segment[],
-  weight: (o: number, segment: number, i: number) => number,
-  outputs: number,
-  groupSize: number,
-  wide: boolean,
-): WeightTerm[] {
-  const padded = (s: number) => (o: number, i: number) => (i < segments[s]!.length ? weight(o, s, i) : 0);
-  const groupsOf = (s: Segment) => Math.ceil(s.length / groupSize);
-  const terms: WeightTerm[] = segments.map((s, index) => {
-    const at = padded(index);
-    const weight = wide ? at : (o: number, i: number) => clampByte(at(o, i));
-    return { offset: s.offset, groups: groupsOf(s), length: s.length, weight };
-  });
-  if (wide) return terms;
+export function splitWeights(w: WeightRows, groupSize: number, wide: boolean): WeightTerm[] {
+  const terms: WeightTerm[] = w.segments.map((s, segment) => ({
+    offset: s.offset,
+    groups: groupsOf(s, groupSize),
+    length: s.length,
+    segment,
+    first: 0,
+    part: 0,
+  }));
+  const { elem } = w.dense;
+  if (wide || (elem.kind === "int" && elem.bits <= (elem.signed ? 8 : 7))) return terms;
   let before = 0;
-  segments.forEach((s, index) => {
-    const at = padded(index);
-    for (let g = 0; g < groupsOf(s); g++)
-      for (let k = 1; needsPart(at, outputs, g * groupSize, groupSize, k); k++)
+  w.segments.forEach((s, segment) => {
+    const most = partsPerGroup(w, segment, groupSize);
+    most.forEach((parts, g) => {
+      for (let part = 1; part < parts; part++)
         terms.push({
           offset: s.offset + g * groupSize,
           groups: 1,
           length: groupSize,
           addsTo: before + g,
-          weight: (o, i) => bytePart(at(o, g * groupSize + i), k),
+          segment,
+          first: g * groupSize,
+          part,
         });
-    before += groupsOf(s);
+    });
+    before += most.length;
   });
   return terms;
 }
 
-function needsPart(
-  at: (o: number, i: number) => number,
-  outputs: number,
-  first: number,
-  count: number,
-  k: number,
-): boolean {
-  for (let o = 0; o < outputs; o++)
-    for (let i = first; i < first + count; i++) {
-      const w = at(o, i);
-      if ((w > 127 || w < -128) && bytePart(w, k) !== 0) return true;
+/** The most parts that some weight of each K-group of a segment has. */
+function partsPerGroup(w: WeightRows, segment: number, groupSize: number): Uint32Array {
+  const { length } = w.segments[segment]!;
+  const most = new Uint32Array(Math.ceil(length / groupSize)).fill(1);
+  const row = new Int32Array(length);
+  for (let o = 0; o < w.n * w.groups; o++) {
+    w.row(o, segment, row);
+    for (let i = 0; i < length; i++) {
+      const x = row[i]!;
+      if (x >= -128 && x <= 127) continue;
+      const g = Math.floor(i / groupSize);
+      most[g] = Math.max(most[g]!, partsOf(x));
     }
-  return false;
+  }
+  return most;
+}
+
+/** Panels by weights and by what the packing depends on beside them: made once for all targets of a model. */
+export type PackedPanels = Map<Dense, Map<string, Uint8Array>>;
+
+/** Panels [groups × ⌈n / 8⌉][term][K-group][8 channels][groupSize elements], elements of one byte, or two if `wide`. */
+export function packedPanels(
+  w: WeightRows,
+  terms: readonly WeightTerm[],
+  groupSize: number,
+  wide: boolean,
+  known: PackedPanels = new Map(),
+): Uint8Array {
+  const key = JSON.stringify([groupSize, wide, w.groups, terms.map((t) => [t.length, t.addsTo ?? -1])]);
+  const packings = known.get(w.dense) ?? new Map<string, Uint8Array>();
+  known.set(w.dense, packings);
+  const packed = packings.get(key) ?? packPanels(w, terms, groupSize, wide);
+  packings.set(key, packed);
+  return packed;
+}
+
+function packPanels(
+  w: WeightRows,
+  terms: readonly WeightTerm[],
+  groupSize: number,
+  wide: boolean,
+): Uint8Array {
+  const blocks = Math.ceil(w.n / PANEL);
+  const groupElements = PANEL * groupSize;
+  let panelElements = 0;
+  const placed = terms.map((t) => {
+    const at = panelElements;
+    panelElements += t.groups * groupElements;
+    return { ...t, at };
+  });
+  const count = w.groups * blocks * panelElements;
+  const to = wide ? new Int16Array(count) : new Int8Array(count);
+  const bySegment = w.segments.map((_, s) => placed.filter((t) => t.segment === s));
+  for (const [s, list] of bySegment.entries()) {
+    const { length } = w.segments[s]!;
+    const row = new Int32Array(groupsOf(w.segments[s]!, groupSize) * groupSize);
+    const inside = row.subarray(0, length);
+    for (let o = 0; o < w.groups * w.n; o++) {
+      w.row(o, s, inside);
+      const c = o % w.n;
+      const panel = Math.floor(o / w.n) * blocks + Math.floor(c / PANEL);
+      const base = panel * panelElements + (c % PANEL) * groupSize;
+      for (const t of list) packRow(row, t, groupSize, wide, to, base + t.at);
+    }
+  }
+  return new Uint8Array(to.buffer);
+}
+
+/** The elements of one channel, a K-group of every eight channels' apart. */
+function packRow(
+  row: Int32Array,
+  t: WeightTerm,
+  groupSize: number,
+  wide: boolean,
+  to: Int8Array | Int16Array,
+  at: number,
+): void {
+  const step = PANEL * groupSize;
+  const end = t.first + t.groups * groupSize;
+  for (let i = t.first, out = at; i < end; i += groupSize, out += step)
+    for (let j = 0; j < groupSize; j++) {
+      const x = row[i + j]!;
+      to[out + j] = wide ? x : t.part === 0 ? clampByte(x) : bytePart(x, t.part);
+    }
 }
