@@ -19,7 +19,8 @@ export interface Plan {
 
 /** `strip`: the part of a single image that is handled at a time; images of a batch are handled whole. */
 export function planOf(g: Geometry, y: Layout, residual: Layout | undefined, strip: Strip): Plan {
-  const image = y.shape.length === 4;
+  // A pooled result may have lost its axes; the residual has those of the convolution.
+  const image = residual?.shape.length === 4;
   const residualRow = image ? (residual?.strides[1] ?? 0) : 0;
   const residualPixel = residual?.strides.at(-2) ?? 0;
   const { rows, pixels } = strip;

@@ -82,6 +82,13 @@ export const fusedCases: readonly GraphCase[] = [
     for (let i = 0; i < 4; i++) t = g.fq(g.op("Relu", [g.op("Add", [conv(g, conv(g, t)), t])]), 0.2, 0);
     return [g.q(g.op("GlobalAveragePool", [t]), 0.1, 4)];
   }),
+  ...[1, 2].map((batch) =>
+    graphCase(`residual, then a mean that drops its axes, batch ${batch}`, (g) => {
+      const t = g.fq(x(g, [batch, 8, 5, 6]), 0.2, 99);
+      const sum = g.fq(g.op("Relu", [g.op("Add", [conv(g, t), t])]), 0.2, 0);
+      return [g.q(g.op("ReduceMean", [sum], { axes: [2, 3], keepdims: 0 }), 0.1, 4)];
+    }),
+  ),
   graphCase("residuals in place around padded convs, batch 2", (g) => {
     const same = { pads: [1, 1, 1, 1] };
     let t = g.fq(x(g, [2, 8, 6, 6]), 0.2, 99);
