@@ -5,15 +5,18 @@ import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
-import type { Sampling } from "../compiler/cli/bench/sampling.ts";
+import { type Sampling, type Spread, spreadOf } from "../compiler/cli/bench/sampling.ts";
 import { layoutOf } from "../runtime/format.ts";
 import type { Case } from "./cases.ts";
 import { liteRtFiles, liteRtVersion } from "./litert-files.ts";
 import type { PageCase } from "./page.ts";
 import type { RaceResult } from "./race.ts";
+import type { StartResult } from "./results.ts";
+import type { StartCase, StartEngine, Started } from "./start-page.ts";
 
 interface PageGlobals {
   raceHere(): Promise<RaceResult>;
+  startHere(engine: StartEngine): Promise<Started>;
   relaxedRefusal(dot: "u8s8"): string | undefined;
 }
 
@@ -21,6 +24,8 @@ export interface BrowserSession {
   readonly engine: string;
   readonly relaxedRefusal: string | undefined;
   readonly race: (c: Case) => Promise<RaceResult>;
+  /** Every engine in a fresh page of a fresh profile, in turn, `times` times. */
+  readonly start: (c: Case, result: RaceResult, times: number) => Promise<StartResult>;
   readonly close: () => Promise<void>;
 }
 
@@ -34,16 +39,19 @@ const TYPES: Readonly<Record<string, string>> = {
 
 /** Throws if there is no Chromium. */
 export async function browserSession(sampling: Sampling): Promise<BrowserSession> {
-  const bundle = await build({
-    entryPoints: [fileURLToPath(new URL("./page.ts", import.meta.url))],
-    bundle: true,
-    format: "esm",
-    write: false,
-  });
+  const script = async (name: string): Promise<Uint8Array> => {
+    const entry = fileURLToPath(new URL(name, import.meta.url));
+    const bundle = await build({ entryPoints: [entry], bundle: true, format: "esm", write: false });
+    return bundle.outputFiles[0]!.contents;
+  };
+  const html = (source: string): string =>
+    `<!doctype html><meta charset="utf-8"><body><script type="module" src="${source}"></script>`;
   const dist = new URL("../node_modules/onnxruntime-web/dist/", import.meta.url);
   const files = new Map<string, Uint8Array | string>([
-    ["index.html", '<!doctype html><meta charset="utf-8"><script type="module" src="page.js"></script>'],
-    ["page.js", bundle.outputFiles[0]!.contents],
+    ["index.html", html("page.js")],
+    ["page.js", await script("./page.ts")],
+    ["start.html", html("start-page.js")],
+    ["start-page.js", await script("./start-page.ts")],
     ...["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"].map((name): [string, Uint8Array] => [
       name,
       readFileSync(new URL(name, dist)),
@@ -57,6 +65,7 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
     const body = files.get(name);
     response.writeHead(body === undefined ? 404 : 200, {
       "content-type": TYPES[name.split(".").at(-1)!] ?? "application/octet-stream",
+      "cache-control": "no-store",
       // An isolated page has a clock of 5 µs instead of 100.
       "cross-origin-opener-policy": "same-origin",
       "cross-origin-embedder-policy": "require-corp",
@@ -78,26 +87,66 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
   const first = await open();
   const refusal = await first.evaluate(() => (globalThis as unknown as PageGlobals).relaxedRefusal("u8s8"));
   await first.close();
+  const plain = (data: unknown): number[] => Array.from(data as ArrayLike<number>);
+  const serve = (c: Case): void => {
+    for (const f of c.files) files.set(f.name, f.bytes);
+    if (c.tflite) files.set("source.tflite", c.tflite);
+  };
+  const startOnce = async (engine: StartEngine): Promise<Started> => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.goto(`${address}start.html`);
+    await page.waitForFunction(() => "startHere" in globalThis);
+    const started = await page.evaluate((e) => (globalThis as unknown as PageGlobals).startHere(e), engine);
+    await context.close();
+    return started;
+  };
   return {
     engine: `Chromium ${browser.version()}`,
     relaxedRefusal: refusal,
     race: async (c) => {
-      const plain = (data: unknown): number[] => Array.from(data as ArrayLike<number>);
       const described: PageCase = {
         layout: layoutOf(c.compiled.manifest),
         input: plain(c.input),
         peers: c.peers.map((p) => ({ label: p.label, input: plain(p.input) })),
         sampling,
         litert: litert && c.tflite !== undefined,
+        float: c.float !== undefined,
       };
-      for (const f of c.files) files.set(f.name, f.bytes);
+      serve(c);
       for (const [i, p] of c.peers.entries()) files.set(`peer-${i}.onnx`, p.onnx);
-      if (c.tflite) files.set("source.tflite", c.tflite);
+      if (c.float) files.set("float.onnx", c.float);
       files.set("case.json", JSON.stringify(described));
       const page = await open();
       const result = await page.evaluate(() => (globalThis as unknown as PageGlobals).raceHere());
       await page.close();
       return result;
+    },
+    start: async (c, { best, peers }, times) => {
+      serve(c);
+      const peer = c.peers[best]!;
+      const [port] = c.compiled.manifest.inputs;
+      const described: StartCase = {
+        name: port!.name,
+        shape: port!.shape,
+        dtype: port!.dtype,
+        input: plain(c.input),
+        peer: {
+          dtype: best > 0 && port!.dtype === "int8" ? "uint8" : port!.dtype,
+          input: plain(peer.input),
+          level: peers[best]!.level,
+        },
+      };
+      files.set("start.json", JSON.stringify(described));
+      files.set("start.onnx", peer.onnx);
+      const engines: readonly StartEngine[] = litert && c.tflite ? ["qc", "ort", "litert"] : ["qc", "ort"];
+      const seen = new Map(engines.map((e): [StartEngine, Started[]] => [e, []]));
+      for (let i = 0; i < times; i++) for (const e of engines) seen.get(e)!.push(await startOnce(e));
+      const of = (e: StartEngine): Spread => spreadOf(seen.get(e)!.map((s) => s.ms));
+      const memory = (e: StartEngine): number => Math.max(...seen.get(e)!.map((s) => s.memoryBytes));
+      const both = { qc: of("qc"), ort: of("ort"), memory: { qc: memory("qc"), ort: memory("ort") } };
+      if (!seen.has("litert")) return both;
+      return { ...both, litert: of("litert"), memory: { ...both.memory, litert: memory("litert") } };
     },
     close: async () => {
       await browser.close();

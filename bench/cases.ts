@@ -6,6 +6,8 @@ import type { Compiled } from "../compiler/compiled.ts";
 import type { ArtifactFile } from "../compiler/index.ts";
 import { type NpyData, parseNpz, rowOf } from "../test/npy.ts";
 import { loadModelBytes, loadSamples, zooModels, zooPath } from "../test/zoo.ts";
+import { GENERATED, generatedInput, generatedModel } from "./generate.ts";
+import type { Refused } from "./results.ts";
 import { uint8Copy } from "./uint8-copy.ts";
 
 export interface Source {
@@ -15,6 +17,8 @@ export interface Source {
   readonly input: NpyData;
   /** The same network before conversion to ONNX, where there is one. */
   readonly tflite?: Uint8Array;
+  /** The float network that was quantized, where there is one. */
+  readonly float?: Uint8Array;
 }
 
 export interface Case extends Source {
@@ -26,23 +30,30 @@ export interface Case extends Source {
   readonly peers: readonly { readonly label: string; readonly onnx: Uint8Array; readonly input: NpyData }[];
 }
 
-/** `examples/fashion` and the models of `../shared/zoo/int8-qdq` whose name contains one of `filter`; all without. */
-export function sources(filter: readonly string[] = []): Source[] {
+/**
+ * `examples/fashion`, the models of `../shared/zoo/int8-qdq` and the generated ones, whose name contains one of `filter`; all
+ * without. Each is read or generated when its turn comes.
+ */
+export function* sources(filter: readonly string[] = []): Generator<Source> {
   const wanted = (name: string): boolean => filter.length === 0 || filter.some((f) => name.includes(f));
-  const zoo = zooModels("int8-qdq").flatMap((path): Source[] => {
+  if (wanted("fashion")) yield fashion();
+  for (const path of zooModels("int8-qdq")) {
     const name = path.split("/")[1]!;
-    if (!wanted(name)) return [];
+    if (!wanted(name)) continue;
     const before = zooPath(`${path}/source.tflite`);
-    return [
-      {
-        name,
-        onnx: loadModelBytes(path),
-        input: loadSamples(path).inputs[0]!,
-        ...(existsSync(before) && { tflite: new Uint8Array(readFileSync(before)) }),
-      },
-    ];
-  });
-  return wanted("fashion") ? [fashion(), ...zoo] : zoo;
+    yield {
+      name,
+      onnx: loadModelBytes(path),
+      input: loadSamples(path).inputs[0]!,
+      ...(existsSync(before) && { tflite: new Uint8Array(readFileSync(before)) }),
+    };
+  }
+  for (const name of GENERATED) {
+    if (!wanted(name)) continue;
+    const { int8, fp32 } = generatedModel(name);
+    const read = (path: string): Uint8Array => new Uint8Array(readFileSync(path));
+    yield { name, onnx: read(int8), input: generatedInput(), float: read(fp32) };
+  }
 }
 
 function fashion(): Source {
@@ -53,13 +64,15 @@ function fashion(): Source {
   return { name: "fashion", onnx: file("fashion.onnx"), input };
 }
 
-/** Throws an Error with the diagnostics if the model does not compile. */
-export async function compileCase(source: Source): Promise<Case> {
+/** The case, or why the model does not compile. */
+export async function compileCase(source: Source): Promise<Case | Refused> {
   const start = performance.now();
   const result = await compileModel(source.onnx, { target: "wasm", name: source.name });
   const compileMs = performance.now() - start;
-  if (!result.ok)
-    throw new Error(`${source.name}: ${result.diagnostics.map((d) => `${d.code} ${d.message}`).join("\n")}`);
+  if (!result.ok) {
+    const errors = result.diagnostics.filter((d) => d.severity === "error");
+    return { name: source.name, reason: errors.map((d) => `${d.code} ${d.message}`).join("; ") };
+  }
   const compiled = result.value;
   const copy = uint8Copy(source.onnx);
   const [port] = compiled.manifest.inputs;

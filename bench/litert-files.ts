@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { SCRIPTS } from "./litert.ts";
 
 const PACKAGE = new URL("../node_modules/@litertjs/core/", import.meta.url);
 
@@ -24,20 +25,28 @@ export function withInt8(source: string): string {
   );
 }
 
-/** Files by name: the bundled package with int8 tensors, and two builds of its engine. */
-export async function liteRtFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
+/** A file of the package's engine. */
+export const liteRtFile = (name: string): URL => new URL(`wasm/${name}`, PACKAGE);
+
+/** The package in one file, with int8 tensors. */
+export async function liteRtBundle(format: "esm" | "cjs"): Promise<Uint8Array> {
   const bundle = await build({
     stdin: {
       contents: withInt8(readFileSync(new URL("dist/index.js", PACKAGE), "utf8")),
       resolveDir: fileURLToPath(new URL("dist/", PACKAGE)),
     },
     bundle: true,
-    format: "esm",
+    format,
     write: false,
   });
-  const files = new Map([["litert.js", bundle.outputFiles[0]!.contents]]);
-  for (const stem of ["litert_wasm_internal", "litert_wasm_compat_internal"])
-    for (const suffix of ["js", "wasm"])
-      files.set(`${stem}.${suffix}`, readFileSync(new URL(`wasm/${stem}.${suffix}`, PACKAGE)));
+  return bundle.outputFiles[0]!.contents;
+}
+
+/** Files by name: the bundled package, and two builds of its engine. */
+export async function liteRtFiles(): Promise<ReadonlyMap<string, Uint8Array>> {
+  const files = new Map([["litert.js", await liteRtBundle("esm")]]);
+  for (const script of Object.values(SCRIPTS))
+    for (const name of [script, script.replace(/js$/, "wasm")])
+      files.set(name, readFileSync(liteRtFile(name)));
   return files;
 }

@@ -1,13 +1,13 @@
-/** LiteRT.js as an entrant of the race, inside a page. Nothing here knows Node. */
+/** LiteRT.js as an entrant of the race. Nothing here knows Node or pages. */
 
 /** The default build uses relaxed SIMD, the compat build does not. */
 export type LiteRtBuild = "default" | "compat";
 
 /** The part of `@litertjs/core` that is used. */
-interface LiteRt {
-  loadLiteRt(script: string): Promise<unknown>;
+export interface LiteRt {
+  loadLiteRt(script: string): Promise<{ readonly liteRtWasm: { readonly HEAPU8: Uint8Array } }>;
   loadAndCompile(
-    model: string,
+    model: string | Uint8Array,
     options: { accelerator: "wasm"; cpuOptions: { numThreads: number } },
   ): Promise<LiteRtModel>;
   readonly Tensor: new (data: Numbers, shape: readonly number[]) => LiteRtTensor;
@@ -26,39 +26,44 @@ export interface LiteRtEntrant {
   readonly build: LiteRtBuild;
   /** One inference: a fresh array of the first output. */
   readonly run: () => Promise<Numbers>;
+  /** Of the engine's linear memory, now. */
+  readonly memoryBytes: () => number;
 }
 
-const SCRIPTS: Readonly<Record<LiteRtBuild, string>> = {
-  default: "/litert_wasm_internal.js",
-  compat: "/litert_wasm_compat_internal.js",
+export const SCRIPTS: Readonly<Record<LiteRtBuild, string>> = {
+  default: "litert_wasm_internal.js",
+  compat: "litert_wasm_compat_internal.js",
 };
 
 /**
- * Both builds on `/source.tflite`, with `data` as the only input. The package holds one build per instance of its module,
- * hence the query. Throws an Error if the model takes another type or number of elements.
+ * `model` (bytes or an address) with `data` as its only input. `open` gives a fresh instance of the package for a build, and where that
+ * build's script is: the package holds one build per instance. Throws an Error if the model takes another type or number of elements.
  */
-export async function liteRtEntrants(data: Numbers): Promise<readonly LiteRtEntrant[]> {
-  const entrants: LiteRtEntrant[] = [];
-  for (const build of ["default", "compat"] as const) {
-    const specifier = `/litert.js?${build}`;
-    const litert = (await import(specifier)) as LiteRt;
-    await litert.loadLiteRt(SCRIPTS[build]);
-    const model = await litert.loadAndCompile("/source.tflite", {
-      accelerator: "wasm",
-      cpuOptions: { numThreads: 1 },
-    });
-    const [input] = model.getInputDetails();
-    const shape = Array.from(input!.shape);
-    const tensor = new litert.Tensor(data, shape);
-    entrants.push({
-      build,
-      run: async () => {
-        const outputs = await model.run([tensor]);
-        const result = outputs[0]!.toTypedArray();
-        for (const o of outputs) o.delete();
-        return result;
-      },
-    });
-  }
-  return entrants;
+export async function liteRtEntrant(
+  build: LiteRtBuild,
+  open: (build: LiteRtBuild) => Promise<{ readonly litert: LiteRt; readonly script: string }>,
+  model: string | Uint8Array,
+  data: Numbers,
+): Promise<LiteRtEntrant> {
+  const { litert, script } = await open(build);
+  const { liteRtWasm } = await litert.loadLiteRt(script);
+  const compiled = await litert.loadAndCompile(model, { accelerator: "wasm", cpuOptions: { numThreads: 1 } });
+  const [input] = compiled.getInputDetails();
+  const tensor = new litert.Tensor(data, Array.from(input!.shape));
+  return {
+    build,
+    run: async () => {
+      const outputs = await compiled.run([tensor]);
+      const result = outputs[0]!.toTypedArray();
+      for (const o of outputs) o.delete();
+      return result;
+    },
+    memoryBytes: () => liteRtWasm.HEAPU8.buffer.byteLength,
+  };
+}
+
+/** In a page whose server has the files of `liteRtFiles` at its root. */
+export async function openInPage(build: LiteRtBuild): Promise<{ litert: LiteRt; script: string }> {
+  const specifier = `/litert.js?${build}`;
+  return { litert: (await import(specifier)) as LiteRt, script: `/${SCRIPTS[build]}` };
 }

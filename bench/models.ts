@@ -1,5 +1,5 @@
 /**
- * Whole models against onnxruntime-web, one thread each: `npm run bench -- [--browser] [--quick] [--no-write] [model …]`.
+ * Whole models against onnxruntime-web and LiteRT.js, one thread each: `npm run bench -- [--browser] [--quick] [--no-write] [model …]`.
  * Prints the tables and writes them to README.md and results.json (or results-browser.json) beside this file.
  */
 import { execFileSync } from "node:child_process";
@@ -8,14 +8,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { type Sampling, type Spread, spreadOf } from "../compiler/cli/bench/sampling.ts";
+import * as onnxruntime from "onnxruntime-node";
+import { type Sampling, spreadOf } from "../compiler/cli/bench/sampling.ts";
 import { loadModel } from "../runtime/load.ts";
 import { browserSession } from "./browser.ts";
 import { type Case, compileCase, sources } from "./cases.ts";
+import { liteRtEntrant } from "./litert.ts";
+import { liteRtVersion } from "./litert-files.ts";
+import { openInNode } from "./litert-node.ts";
 import { machineOf } from "./machine.ts";
-import { type Ort, type RaceResult, race } from "./race.ts";
+import { type Ort, type RaceResult, race, typedFor } from "./race.ts";
 import { markdown, replaceSection } from "./report.ts";
-import type { ModelResult, Results } from "./results.ts";
+import type { ModelResult, Refused, Results, StartResult } from "./results.ts";
 import { ortSizes, qcSizes } from "./sizes.ts";
 import type { StartInfo } from "./start.ts";
 
@@ -27,11 +31,13 @@ const { values, positionals } = parseArgs({
     "no-write": { type: "boolean", default: false },
   },
 });
-const SAMPLING: Sampling = values.quick ? { rounds: 15, sampleMs: 5 } : { rounds: 61, sampleMs: 10 };
-const STARTS = values.quick ? 2 : 7;
+const SAMPLING: Sampling = values.quick
+  ? { rounds: 15, sampleMs: 5, limitMs: 2000 }
+  : { rounds: 61, sampleMs: 10, limitMs: 9000 };
+const STARTS = values.quick ? 1 : 5;
 
 /** Fresh processes, in which either engine starts first in turn. */
-function measureStart(c: Case, { peers, best }: RaceResult): { qc: Spread; ort: Spread } {
+function measureStart(c: Case, { peers, best }: RaceResult): StartResult {
   const folder = mkdtempSync(join(tmpdir(), "qc-bench-"));
   try {
     mkdirSync(folder, { recursive: true });
@@ -67,6 +73,7 @@ function measureStart(c: Case, { peers, best }: RaceResult): { qc: Spread; ort: 
 
 async function inNode(): Promise<(c: Case) => Promise<RaceResult>> {
   const ort = (await import("onnxruntime-web/wasm")) as unknown as Ort;
+  const litert = liteRtVersion() !== undefined;
   return (c) => {
     const { baseline, relaxed, manifest } = c.compiled;
     const places = { wasm: () => baseline, ...(relaxed && { relaxed: () => relaxed }) };
@@ -75,8 +82,28 @@ async function inNode(): Promise<(c: Case) => Promise<RaceResult>> {
       input: c.input as ArrayLike<number>,
       peers: c.peers.map((p) => ({ ...p, input: p.input as ArrayLike<number> })),
       sampling: SAMPLING,
+      ...(litert &&
+        c.tflite && { litert: (build, data) => liteRtEntrant(build, openInNode, c.tflite!, data) }),
+      ...(c.float && { float: c.float }),
+      native: () => nativeEntrant(c),
     });
   };
+}
+
+/** onnxruntime-node, one thread, on the model as it is. */
+async function nativeEntrant(c: Case): Promise<() => Promise<unknown>> {
+  const session = await onnxruntime.InferenceSession.create(c.onnx, {
+    executionProviders: ["cpu"],
+    intraOpNumThreads: 1,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+  });
+  const [port] = c.compiled.manifest.inputs;
+  const data = typedFor(port!.dtype, c.input as ArrayLike<number>);
+  const feeds = {
+    [port!.name]: new onnxruntime.Tensor(port!.dtype as "float32", data as Float32Array, port!.shape),
+  };
+  return () => session.run(feeds);
 }
 
 const browser = values.browser ? await browserSession(SAMPLING) : undefined;
@@ -85,8 +112,14 @@ const machine = browser
   : machineOf(`Node ${process.versions.node} (V8 ${process.versions.v8})`);
 const run = browser?.race ?? (await inNode());
 const models: ModelResult[] = [];
+const refused: Refused[] = [];
 for (const source of sources(positionals)) {
   const c = await compileCase(source);
+  if ("reason" in c) {
+    refused.push(c);
+    console.error(`${c.name} does not take part: ${c.reason}`);
+    continue;
+  }
   const result = await run(c);
   const { macs, sizes } = c.compiled.manifest;
   models.push({
@@ -94,7 +127,7 @@ for (const source of sources(positionals)) {
     macs,
     sizes: { qc: qcSizes(c.files), ort: ortSizes(c.peers[result.best]!.onnx) },
     arenaPeak: sizes.arenaPeak,
-    ...(browser ? {} : { start: measureStart(c, result) }),
+    start: browser ? await browser.start(c, result, values.quick ? 1 : 3) : measureStart(c, result),
     compileMs: c.compileMs,
     ...result,
   });
@@ -105,7 +138,7 @@ await browser?.close();
 const command = ["npm run bench", ...(process.argv.length > 2 ? ["--", ...process.argv.slice(2)] : [])].join(
   " ",
 );
-const results: Results = { machine, command, models };
+const results: Results = { machine, command, models, refused };
 const text = markdown(results);
 console.log(text);
 if (!values["no-write"]) {

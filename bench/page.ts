@@ -4,7 +4,7 @@ import type { Sampling } from "../compiler/cli/bench/sampling.ts";
 import type { Layout } from "../runtime/format.ts";
 import { loadModel } from "../runtime/load.ts";
 import { relaxedRefusal } from "../runtime/relaxed.ts";
-import { liteRtEntrants } from "./litert.ts";
+import { liteRtEntrant, openInPage } from "./litert.ts";
 import { type Ort, type RaceResult, race } from "./race.ts";
 
 /** `/case.json`: everything of a case but the files, which lie beside it. */
@@ -16,6 +16,8 @@ export interface PageCase {
   readonly sampling: Sampling;
   /** Whether LiteRT.js takes part, with `/source.tflite`. */
   readonly litert: boolean;
+  /** Whether there is a float model at `/float.onnx`. */
+  readonly float: boolean;
 }
 
 async function bytesAt(path: string): Promise<Uint8Array> {
@@ -33,7 +35,8 @@ async function raceHere(): Promise<RaceResult> {
     input: c.input,
     peers: await Promise.all(c.peers.map(async (p, i) => ({ ...p, onnx: await bytesAt(`/peer-${i}.onnx`) }))),
     sampling: c.sampling,
-    ...(c.litert && { litert: liteRtEntrants }),
+    ...(c.litert && { litert: (build, data) => liteRtEntrant(build, openInPage, "/source.tflite", data) }),
+    ...(c.float && { float: await bytesAt("/float.onnx") }),
   });
 }
 

@@ -40,7 +40,11 @@ export interface Contest {
   readonly input: ArrayLike<number>;
   readonly peers: readonly PeerModel[];
   /** LiteRT.js on the given input, where it takes part. */
-  readonly litert?: (input: ReturnType<typeof typedFor>) => Promise<readonly LiteRtEntrant[]>;
+  readonly litert?: (build: LiteRtBuild, input: ReturnType<typeof typedFor>) => Promise<LiteRtEntrant>;
+  /** The float model the contest's was made from. */
+  readonly float?: Uint8Array;
+  /** onnxruntime outside the engine: one inference of the first peer's model. */
+  readonly native?: () => Promise<() => Promise<unknown>>;
   readonly sampling: Sampling;
 }
 
@@ -61,6 +65,12 @@ export interface LiteRtResult extends Spread {
   readonly difference: number;
 }
 
+/** An engine or model that no target is set against. */
+export interface Aside extends Spread {
+  /** Of neighbouring samples: its time over that of the chosen backend. */
+  readonly ratio: Spread;
+}
+
 export interface RaceResult {
   /** The backend `load` chooses here, and why. */
   readonly backend: "baseline" | "relaxed";
@@ -75,18 +85,23 @@ export interface RaceResult {
   /** Of neighbouring samples: that peer's time over that of the chosen backend. */
   readonly ratio: Spread;
   readonly litert?: readonly LiteRtResult[];
+  /** onnxruntime-web with the float model. */
+  readonly float?: Aside;
+  /** onnxruntime-node. */
+  readonly native?: Aside;
   readonly memoryBytes: number;
 }
 
 const LEVELS: readonly Level[] = ["all", "extended", "basic", "disabled"];
 
-/** A session at the best optimization level the engine accepts for the model. */
-async function openSession(
+/** A session at the first optimization level the engine accepts for the model, from the best on. Throws an Error if there is none. */
+export async function openSession(
   ort: Ort,
   model: Uint8Array,
+  levels: readonly Level[] = LEVELS,
 ): Promise<{ session: OrtSession; level: Level; refused: string[] }> {
   const refused: string[] = [];
-  for (const level of LEVELS) {
+  for (const level of levels) {
     try {
       const session = await ort.InferenceSession.create(model, {
         executionProviders: ["wasm"],
@@ -115,66 +130,78 @@ function greatestDifference(a: Numbers, b: Numbers): number {
   return most;
 }
 
-export async function race(ort: Ort, { load, input, peers, litert, sampling }: Contest): Promise<RaceResult> {
+export async function race(ort: Ort, contest: Contest): Promise<RaceResult> {
+  const { load, input, peers, litert, sampling } = contest;
   ort.env.wasm.numThreads = 1;
   const chosen = await load({});
-  const baseline = await load({ backend: "baseline" });
-  const relaxed = chosen.backend === "relaxed" ? chosen : undefined;
+  const relaxed = chosen.backend === "relaxed";
+  const baseline = relaxed ? await load({ backend: "baseline" }) : chosen;
   const [name, info] = Object.entries(chosen.inputs)[0]!;
   const [outputName, outputInfo] = Object.entries(chosen.outputs)[0]!;
-  const data = { [name]: typedFor(info.dtype, input) };
-  const expected = chosen.run(data)[outputName] as Numbers;
-  const entrants: Entrant[] = [
-    { name: "chosen", run: () => chosen.run(data) },
-    { name: "baseline", run: () => baseline.run(data) },
-  ];
-  const opened: { peer: PeerModel; level: Level; refused: readonly string[]; difference: number }[] = [];
+  const own = typedFor(info.dtype, input);
+  const expected = chosen.run({ [name]: own })[outputName] as Numbers;
+
+  const entrants: Entrant[] = [];
+  /** Takes the entrant's place in the rounds: its samples, once there are some. */
+  const enter = (label: string, run: () => unknown): (() => readonly number[]) => {
+    const index = entrants.push({ name: label, run }) - 1;
+    return () => samples[index]!;
+  };
+  const chosenSamples = enter("chosen", () => chosen.run({ [name]: own }));
+  const baselineSamples = relaxed ? enter("baseline", () => baseline.run({ [name]: own })) : chosenSamples;
+
+  const opened: (() => PeerResult & { readonly samples: readonly number[] })[] = [];
   for (const peer of peers) {
     const { session, level, refused } = await openSession(ort, peer.onnx);
-    const moved = peer !== peers[0] && info.dtype === "int8";
-    const dtype = moved ? "uint8" : info.dtype;
-    const feeds = {
-      [name]: new ort.Tensor(dtype as never, typedFor(dtype, peer.input) as never, info.shape),
-    };
-    const out = (await session.run(feeds))[outputName]!.data;
-    const shift = peer !== peers[0] && outputInfo.dtype === "int8" ? 128 : 0;
-    opened.push({
-      peer,
-      level,
-      refused,
-      difference: greatestDifference(
-        Array.from(out, (x) => Number(x) - shift),
-        expected,
-      ),
+    const moved = peer !== peers[0];
+    const dtype = moved && info.dtype === "int8" ? "uint8" : info.dtype;
+    const tensor = new ort.Tensor(dtype as never, typedFor(dtype, peer.input) as never, info.shape);
+    const out = (await session.run({ [name]: tensor }))[outputName]!.data;
+    const shift = moved && outputInfo.dtype === "int8" ? 128 : 0;
+    const difference = greatestDifference(
+      Array.from(out, (x) => Number(x) - shift),
+      expected,
+    );
+    const of = enter(peer.label, () => session.run({ [name]: tensor }));
+    opened.push(() => ({ label: peer.label, level, refused, difference, ...spreadOf(of()), samples: of() }));
+  }
+  const lites: (() => LiteRtResult)[] = [];
+  for (const build of litert ? (["default", "compat"] as const) : []) {
+    const { run } = await litert!(build, own);
+    const difference = greatestDifference(await run(), expected);
+    const of = enter(`LiteRT.js ${build}`, run);
+    lites.push(() => {
+      const ratio = ratioOf(of(), build === "compat" ? baselineSamples() : chosenSamples());
+      return { build, difference, ratio, ...spreadOf(of()) };
     });
-    entrants.push({ name: peer.label, run: () => session.run(feeds) });
   }
-  const lites = (await litert?.(typedFor(info.dtype, input))) ?? [];
-  const liteDifferences: number[] = [];
-  for (const { build, run } of lites) {
-    liteDifferences.push(greatestDifference(await run(), expected));
-    entrants.push({ name: `LiteRT.js ${build}`, run });
+  const aside = (run: () => unknown, label: string): (() => Aside) => {
+    const of = enter(label, run);
+    return () => ({ ratio: ratioOf(of(), chosenSamples()), ...spreadOf(of()) });
+  };
+  let float: (() => Aside) | undefined;
+  if (contest.float) {
+    const { session } = await openSession(ort, contest.float);
+    const tensor = new ort.Tensor("float32" as never, Float32Array.from(input) as never, info.shape);
+    float = aside(() => session.run({ [name]: tensor }), "float");
   }
+  const native = contest.native && aside(await contest.native(), "native");
+
   const samples = await interleave(entrants, sampling);
-  const results = opened.map(({ peer, level, refused, difference }, i): PeerResult => {
-    return { label: peer.label, level, refused, difference, ...spreadOf(samples[i + 2]!) };
-  });
-  const liteResults = lites.map(({ build }, i): LiteRtResult => {
-    const own = samples[2 + opened.length + i]!;
-    const ours = samples[build === "compat" ? 1 : 0]!;
-    return { build, difference: liteDifferences[i]!, ratio: ratioOf(own, ours), ...spreadOf(own) };
-  });
-  const best = results.reduce((b, r, i) => (r.median < results[b]!.median ? i : b), 0);
+  const timed = opened.map((result) => result());
+  const best = timed.reduce((b, r, i) => (r.median < timed[b]!.median ? i : b), 0);
   return {
     backend: chosen.backend,
     backendReason: chosen.backendReason,
-    chosen: spreadOf(samples[0]!),
-    baseline: spreadOf(samples[1]!),
-    ...(relaxed && { relaxed: spreadOf(samples[0]!) }),
-    peers: results,
+    chosen: spreadOf(chosenSamples()),
+    baseline: spreadOf(baselineSamples()),
+    ...(relaxed && { relaxed: spreadOf(chosenSamples()) }),
+    peers: timed.map(({ samples: _, ...result }) => result),
     best,
-    ratio: ratioOf(samples[best + 2]!, samples[0]!),
-    ...(litert && { litert: liteResults }),
+    ratio: ratioOf(timed[best]!.samples, chosenSamples()),
+    ...(lites.length > 0 && { litert: lites.map((result) => result()) }),
+    ...(float && { float: float() }),
+    ...(native && { native: native() }),
     memoryBytes: chosen.memoryBytes,
   };
 }

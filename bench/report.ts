@@ -3,7 +3,7 @@
 import type { Spread } from "../compiler/cli/bench/sampling.ts";
 import type { LiteRtBuild } from "./litert.ts";
 import type { Machine } from "./machine.ts";
-import type { LiteRtResult } from "./race.ts";
+import type { Aside, LiteRtResult } from "./race.ts";
 import type { ModelResult, Results } from "./results.ts";
 import { type Shipped, together } from "./sizes.ts";
 
@@ -100,6 +100,20 @@ const litert = (models: readonly ModelResult[]): string[] => {
   ];
 };
 
+/** Engines that no target is set against, where they ran. */
+const asides = (models: readonly ModelResult[]): string[] => {
+  const rows = models.filter((m) => m.float ?? m.native);
+  if (rows.length === 0) return [];
+  const cells = (a: Aside | undefined): string[] => (a ? [spread(a), times(a.ratio.median)] : ["", ""]);
+  const text = table(
+    ["model", "qc ms", "onnxruntime-web fp32 ms", "ratio", "onnxruntime-node int8 ms", "ratio"],
+    rows.map((m) => [m.name, significant(m.chosen.median), ...cells(m.float), ...cells(m.native)]),
+  );
+  return [
+    `**For orientation**: the float model in onnxruntime-web, and native code, onnxruntime-node\n\n${text}`,
+  ];
+};
+
 const sizes = (models: readonly ModelResult[]): string =>
   table(
     ["model", "qc kB", "with relaxed kB", "onnxruntime-web kB", "ratio gzip", "arena kB", "memory kB"],
@@ -118,23 +132,36 @@ const sizes = (models: readonly ModelResult[]): string =>
     }),
   );
 
-const starts = (models: readonly ModelResult[]): string =>
-  table(
-    ["model", "qc ms", "onnxruntime-web ms", "ratio", "compile ms"],
-    models.flatMap((m) =>
-      m.start
-        ? [
-            [
-              m.name,
-              spread(m.start.qc),
-              spread(m.start.ort),
-              times(m.start.ort.median / m.start.qc.median),
-              m.compileMs.toFixed(0),
-            ],
-          ]
-        : [],
-    ),
+const megabytes = (bytes: number | undefined): string =>
+  bytes === undefined ? "" : (bytes / 1e6).toFixed(1);
+
+const starts = (models: readonly ModelResult[]): string => {
+  const rows = models.flatMap((m) => (m.start ? [{ ...m, start: m.start }] : []));
+  const others = rows.some(({ start }) => start.litert);
+  const memory = rows.some(({ start }) => start.memory);
+  return table(
+    [
+      "model",
+      "qc ms",
+      "onnxruntime-web ms",
+      "ratio",
+      ...(others ? ["LiteRT.js ms", "ratio"] : []),
+      ...(memory ? ["qc MB", "onnxruntime-web MB"] : []),
+      ...(memory && others ? ["LiteRT.js MB"] : []),
+      "compile ms",
+    ],
+    rows.map(({ name, compileMs, start: { qc, ort, litert, memory: used } }) => [
+      name,
+      spread(qc),
+      spread(ort),
+      times(ort.median / qc.median),
+      ...(others ? (litert ? [spread(litert), times(litert.median / qc.median)] : ["", ""]) : []),
+      ...(memory ? [megabytes(used?.qc), megabytes(used?.ort)] : []),
+      ...(memory && others ? [megabytes(used?.litert)] : []),
+      compileMs.toFixed(0),
+    ]),
   );
+};
 
 export function geomean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
@@ -148,16 +175,20 @@ const machineLine = (m: Machine): string =>
     ? "Relaxed kernels may run."
     : `Relaxed kernels do not run: ${m.relaxedRefusal}.`);
 
-export function markdown({ machine, command, models }: Results): string {
+export function markdown({ machine, command, models, refused }: Results): string {
   const ratios = models.map((m) => m.ratio.median);
   return [
     `${machineLine(machine)}\nCommand: \`${command}\`.`,
+    ...refused.map(({ name, reason }) => `${name} does not take part, qc refuses it: ${reason}.`),
     `**Latency**, median (10th–90th percentile) of one inference\n\n${latency(models)}`,
     `Ratio: geometric mean ${times(geomean(ratios))}, least ${times(Math.min(...ratios))}.`,
     ...litert(models),
+    ...asides(models),
     `**Bytes** a page fetches, raw / gzip, and memory\n\n${sizes(models)}`,
     ...(models.some((m) => m.start)
-      ? [`**From files to the first result**, and what \`qc compile\` took\n\n${starts(models)}`]
+      ? [
+          `**To the first result**, and linear memory after it; beside them what \`qc compile\` took\n\n${starts(models)}`,
+        ]
       : []),
   ].join("\n\n");
 }
