@@ -7,7 +7,9 @@ import { fuseKernels } from "./passes/fuse-kernels.ts";
 import { integerize } from "./passes/integerize/index.ts";
 import { layoutNhwc } from "./passes/layout-nhwc.ts";
 import { narrowTypes } from "./passes/narrow-types.ts";
-import { unsigned } from "./passes/unsigned.ts";
+import { recognizeNormalizations } from "./passes/recognize-normalizations.ts";
+import { recognizeQuantizers } from "./passes/recognize-quantizers.ts";
+import { signed, unsigned } from "./passes/unsigned.ts";
 
 export interface PipelineChoices {
   /** Keep every quantizer's tensor as an extra result. */
@@ -20,6 +22,8 @@ export interface PipelineChoices {
 export const integerPasses = ({
   keepQuantizers = false,
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
+  recognizeQuantizers, //                               arithmetic that quantizes → quantizers
+  recognizeNormalizations, //                           means, squares and roots → float.normalize
   { pass: integerize, options: { keepQuantizers } }, // floats and quantizers → exact integer maps
   layoutNhwc, //                                        transposes sink and cancel
   canonicalize, //                                      identities, nested clamps, pads into windows
@@ -37,8 +41,17 @@ export const loweringPasses = ({
   fuseKernels, //                                      one function per kernel
 ];
 
+/** From the certified graph before `fuseKernels` to kernels whose byte operands are signed. */
+export const signedPasses: readonly Pass[] = [
+  signed, //  activations as s8, constants moved along
+  certify, // what had to be moved back
+  fuseKernels,
+];
+
 /** Every pass, for `qc opt`. */
 export const allPasses: readonly Pass[] = [
+  recognizeQuantizers,
+  recognizeNormalizations,
   integerize,
   layoutNhwc,
   canonicalize,
@@ -46,5 +59,6 @@ export const allPasses: readonly Pass[] = [
   foldConstantChannels,
   narrowTypes,
   certify,
+  signed,
   fuseKernels,
 ];

@@ -297,7 +297,11 @@ export const unsupportedOperator = (
     "error",
     "QC2001",
     `operator ${plain(op)} is not supported${reason === "" ? "" : `: ${reason}`} (${nodes.length} ${nodes.length === 1 ? "node" : "nodes"})`,
-    { loc, notes: list(nodes, "node"), fixes },
+    {
+      loc,
+      notes: list(nodes, "node"),
+      fixes: fixes.length > 0 ? fixes : [`cut the graph around ${plain(op)} and compute it outside`],
+    },
   );
 export const unsupportedOpset = (
   op: string,

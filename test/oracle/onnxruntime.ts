@@ -36,6 +36,7 @@ export async function openReference(
   bytes: Uint8Array,
   model: OnnxModel,
   extra: readonly TensorName[],
+  externalData: readonly { readonly path: string; readonly data: Uint8Array }[] = [],
 ): Promise<Reference> {
   const known = new Set(model.graph.outputs.map(({ name }) => name));
   const session = await ort.InferenceSession.create(
@@ -43,7 +44,12 @@ export async function openReference(
       bytes,
       extra.filter(({ name }) => !known.has(name)),
     ),
-    { graphOptimizationLevel: "disabled", intraOpNumThreads: 1, logSeverityLevel: 3 },
+    {
+      graphOptimizationLevel: "disabled",
+      intraOpNumThreads: 1,
+      logSeverityLevel: 3,
+      ...(externalData.length > 0 && { externalData }),
+    },
   );
   return {
     run: async (inputs) => {

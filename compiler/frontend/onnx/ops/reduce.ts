@@ -1,7 +1,7 @@
 /** Reductions and softmax. */
 import { mustBeConstant, unsupportedForm } from "../../../ir/messages.ts";
 import { sizeOf } from "../../../ir/types.ts";
-import { isFloatDtype, makeConstant } from "../../constants.ts";
+import { isFloatDtype, roundTo } from "../../constants.ts";
 import { real, reshape } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
 import {
@@ -16,7 +16,7 @@ import {
 } from "../../node-import.ts";
 import { constantOperand, type Operand } from "../../operand.ts";
 
-const INTEGER_FOLDS: { readonly [op: string]: (a: number, b: number) => number } = {
+const FOLDS: { readonly [op: string]: (a: number, b: number) => number } = {
   ReduceSum: (a, b) => a + b,
   ReduceProd: (a, b) => a * b,
   ReduceMax: Math.max,
@@ -37,18 +37,30 @@ function reduction(n: NodeImport, x: Operand): Reduction {
   return { axes: axes.toSorted((a, b) => a - b), keepdims: flagAttr(n, "keepdims", true), none };
 }
 
-/** Sums and products of sizes; reductions over all axes only. */
-function foldIntegers(
-  n: NodeImport,
-  x: Operand,
-  r: Reduction,
-  fold: (a: number, b: number) => number,
-): Operand {
-  if (x.kind !== "constant" || r.axes.length !== x.shape.length)
-    return reject(mustBeConstant(n.loc, "operand of an integer reduction over all axes", x.name));
-  const data = Array.from(x.constant.dense.data);
-  const value = data.length === 0 ? 0 : data.reduce(fold);
-  return constantOperand(makeConstant(x.dtype, r.keepdims ? x.shape.map(() => 1) : [], [value]));
+/** A reduction of a constant: in float64, rounded to the constant's type. */
+function foldConstant(n: NodeImport, op: string, x: Operand & { readonly kind: "constant" }, r: Reduction) {
+  const { shape, data } = x.constant.dense;
+  const kept = shape.map((d, i) => (r.axes.includes(i) ? 1 : d));
+  const count = sizeOf(kept);
+  if (sizeOf(shape) === 0 && r.axes.length < shape.length)
+    reject(unsupportedForm(n.loc, `${op} of a constant without elements`));
+  const strides = kept.map((d, i) => (d === 1 ? 0 : sizeOf(kept.slice(i + 1))));
+  const out: (number | undefined)[] = Array.from({ length: count });
+  const fold = FOLDS[op] ?? FOLDS.ReduceSum!;
+  for (let i = 0; i < data.length; i++) {
+    let rest = i;
+    let at = 0;
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      at += (rest % shape[axis]!) * strides[axis]!;
+      rest = Math.floor(rest / shape[axis]!);
+    }
+    const before = out[at];
+    out[at] = before === undefined ? data[i]! : fold(before, data[i]!);
+  }
+  const each = op === "ReduceMean" ? data.length / count : 1;
+  const values = out.map((v) => (v ?? 0) / each);
+  const dims = r.keepdims ? kept : kept.filter((_, i) => !r.axes.includes(i));
+  return constantOperand(roundTo(x.dtype, dims, values));
 }
 
 const REAL: { readonly [op: string]: string } = {
@@ -63,12 +75,11 @@ const reductions = forOps(["ReduceMean", "ReduceSum", "ReduceProd", "ReduceMax",
     const x = input(n, 0);
     const r = reduction(n, x);
     if (r.none) return x;
-    const fold = INTEGER_FOLDS[op];
-    if (fold !== undefined && !isFloatDtype(x.dtype)) return foldIntegers(n, x, r, fold);
+    if (x.kind === "constant") return foldConstant(n, op, x, r);
+    if (!isFloatDtype(x.dtype)) return reject(mustBeConstant(n.loc, `operand of ${op} on integers`, x.name));
     const name = REAL[op];
     if (name !== undefined) return real(n, name, [x], { axes: r.axes, keepdims: r.keepdims });
-    if (op !== "ReduceMax")
-      return reject(unsupportedForm(n.loc, `${op} is supported on integer constants only`));
+    if (op !== "ReduceMax") return reject(unsupportedForm(n.loc, `${op} is supported on constants only`));
     return reduceMax(n, x, r);
   },
 }));
