@@ -150,7 +150,7 @@ const rules: { readonly [name: string]: RangeRule } = {
     const k = op.operands[0]!.type.shape.at(-1)!;
     const [za, zb] = [attr<number>(op, "a_zero"), attr<number>(op, "b_zero")];
     const shifted = (r: { min: number; max: number }, z: number) => ({ min: r.min - z, max: r.max - z });
-    if (w === undefined || w.shape.length !== 2) {
+    if (w === undefined || w.shape.length !== 2 || attr<boolean>(op, "transpose_b")) {
       const p = product(shifted(whole(a!), za), shifted(whole(b!), zb));
       return uniform(k * p.min, k * p.max);
     }

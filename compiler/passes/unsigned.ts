@@ -223,8 +223,9 @@ const rules: { readonly [name: string]: RuleFn } = {
     const [ka, kb] = [uniformShift(x!), uniformShift(w!)];
     const weights = constant(w!.value);
     const az = attr<number>(op, "a_zero");
-    if (weights === undefined || weights.shape.length !== 2 || az !== 0) {
-      const attrs = { a_zero: az + ka, b_zero: attr<number>(op, "b_zero") + kb };
+    const turned = attr<boolean>(op, "transpose_b");
+    if (weights === undefined || weights.shape.length !== 2 || az !== 0 || turned) {
+      const attrs = { ...op.attrs, a_zero: az + ka, b_zero: attr<number>(op, "b_zero") + kb };
       return { value: b.add1(op.name, [x!.value, w!.value], attrs, options(op)), shift: NONE };
     }
     const [k, n] = weights.shape as [number, number];

@@ -25,7 +25,16 @@ export const relaxedRuns = relaxedRefusal("u8s8")?.includes("65534") ?? true;
  */
 export async function differential(
   bytes: Uint8Array,
-  { samples = 4, batch }: { readonly samples?: number; readonly batch?: number | undefined } = {},
+  {
+    samples = 4,
+    batch,
+    saturates = false,
+  }: {
+    readonly samples?: number;
+    readonly batch?: number | undefined;
+    /** Pairs of products may leave 16 bits: relaxed modules run only where they do not saturate. */
+    readonly saturates?: boolean | undefined;
+  } = {},
 ): Promise<Verdict> {
   const options = { target: "wasm", ...(batch === undefined ? {} : { batch }) } as const;
   const debug = await compileModel(bytes, { ...options, debug: true });
@@ -42,8 +51,8 @@ export async function differential(
   const model = read.value;
   const wrong: string[] = [];
   let elements = 0;
-  const runners = await allRunners(debug.value);
-  const shippedRunners = await allRunners(shipped.value);
+  const runners = await allRunners(debug.value, saturates);
+  const shippedRunners = await allRunners(shipped.value, saturates);
   const { manifest, baseline } = shipped.value;
   const wasm = baseline as Uint8Array<ArrayBuffer>;
   const user = await loadModel(layoutOf(manifest), {}, { wasm, backend: "baseline" });
@@ -82,8 +91,8 @@ function userSees(
   });
 }
 
-async function allRunners(artifact: Compiled): Promise<readonly Runner[]> {
+async function allRunners(artifact: Compiled, saturates: boolean): Promise<readonly Runner[]> {
   const runners = await runnersOf(artifact);
-  if (!relaxedRuns || runners.some((r) => r.name === "relaxed")) return runners;
+  if (!relaxedRuns || saturates || runners.some((r) => r.name === "relaxed")) return runners;
   return [...runners, { name: "relaxed", run: await relaxedRunner(artifact) }];
 }

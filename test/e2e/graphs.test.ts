@@ -3,6 +3,7 @@
  * quantizer and at the outputs; or the diagnostics they give.
  */
 import { describe, expect, test } from "vitest";
+import { relaxedRefusal } from "../../runtime/relaxed.ts";
 import { differential, relaxedRuns } from "./differential.ts";
 import { axisCases } from "./graphs/axis.ts";
 import { blockCases } from "./graphs/block.ts";
@@ -11,11 +12,14 @@ import { fusedCases } from "./graphs/fused.ts";
 import { linearCases } from "./graphs/linear.ts";
 import { movementCases } from "./graphs/movement.ts";
 import { portCases } from "./graphs/port.ts";
+import { productCases } from "./graphs/product.ts";
 import { softmaxCases } from "./graphs/softmax.ts";
 import { windowCases } from "./graphs/window.ts";
 
 if (!relaxedRuns)
   console.warn("skipped: relaxed modules of small graphs: this engine lacks the instructions");
+else if (relaxedRefusal("u8s8") !== undefined)
+  console.warn(`skipped: relaxed modules of products of whole bytes: ${relaxedRefusal("u8s8")}`);
 
 const groups = {
   linear: linearCases,
@@ -23,6 +27,7 @@ const groups = {
   window: windowCases,
   movement: movementCases,
   port: portCases,
+  product: productCases,
   softmax: softmaxCases,
   block: blockCases,
   fused: fusedCases,
@@ -30,8 +35,8 @@ const groups = {
 };
 
 describe.each(Object.entries(groups))("%s", (_, cases) => {
-  test.each(cases.map((c) => [c.name, c] as const))("%s", async (_, { bytes, batch, errors }) => {
-    const verdict = await differential(bytes, { batch });
+  test.each(cases.map((c) => [c.name, c] as const))("%s", async (_, { bytes, batch, errors, saturates }) => {
+    const verdict = await differential(bytes, { batch, saturates });
     if (errors !== undefined) {
       expect(verdict).toMatchObject({ kind: "diagnosed", codes: errors });
       return;

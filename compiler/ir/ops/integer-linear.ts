@@ -82,23 +82,35 @@ const zeros = {
   b_zero: optional("int", "zero point of b", 0),
 };
 
+/** A shape or the elements of a matrix with its last two axes swapped. */
+const swapped = (shape: readonly number[]): number[] => [
+  ...shape.slice(0, -2),
+  ...shape.slice(-1),
+  ...shape.slice(-2, -1),
+];
+
 const product = defineOp({
   name: "qc.matmul",
   summary:
     "y[…, m, n] = Σ (a[…, m, k] − a_zero)(b[…, k, n] − b_zero); batch axes broadcast. The author chooses the result's integer type.",
   operands: ["a", "b"],
-  attrs: zeros,
+  attrs: { ...zeros, transpose_b: optional("bool", "b is given as b[…, n, k]", false) },
   traits: ["accumulates"],
-  infer: ([a, b], _, declared): Inferred => {
+  infer: ([a, b], attrs, declared): Inferred => {
     const bad = allOf("int", [a!, b!]);
     if (bad) return bad;
-    const shape = matmulShape(a!.shape, b!.shape);
+    const shape = matmulShape(a!.shape, attrs.transpose_b === true ? swapped(b!.shape) : b!.shape);
     return typeof shape === "string" ? shape : chosenInt(shape, declared, I32);
   },
   evaluate: ([a, b], attrs, [type]) => {
     const [za, zb] = [attrs.a_zero as number, attrs.b_zero as number];
     assertExact(a!, b!, a!.shape.at(-1)!, za, zb);
-    return [storeInts(matmul(centred(a!, za), a!.shape, centred(b!, zb), b!.shape, type!.shape), type!)];
+    const right = centred(b!, zb);
+    const [n, k] = b!.shape.slice(-2) as [number, number];
+    const turned = (): Float64Array =>
+      right.map((_, i) => right[i - (i % (n * k)) + (i % n) * k + (Math.floor(i / n) % k)]!);
+    const [data, shape] = attrs.transpose_b === true ? [turned(), swapped(b!.shape)] : [right, b!.shape];
+    return [storeInts(matmul(centred(a!, za), a!.shape, data, shape, type!.shape), type!)];
   },
 });
 

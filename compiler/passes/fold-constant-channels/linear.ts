@@ -50,6 +50,7 @@ function convolution(op: Op, weights: Dense | undefined): Linear | undefined {
 
 function product(op: Op, weights: Dense | undefined): Linear | undefined {
   if (weights?.shape.length !== 2 || weights.elem.kind !== "int") return undefined;
+  if (attr<boolean>(op, "transpose_b")) return undefined;
   const zero = attr<number>(op, "b_zero");
   if (zero < intMin(weights.elem) || zero > intMax(weights.elem)) return undefined;
   const [inputs, outputs] = weights.shape as [number, number];

@@ -1,4 +1,4 @@
-/** Convolution, matmul, sums and means: exact integer accumulators with an exact affine reading. */
+/** Convolution, pooling, sums and means: exact integer accumulators with an exact affine reading. */
 
 import {
   accumulatorTooWide,
@@ -9,11 +9,11 @@ import {
 } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
-import { add, div, mul, type Rational, rational, sign, ZERO } from "../../ir/rational.ts";
-import { I32, intMax, intMin, intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
+import { add, div, mul, rational, sign, ZERO } from "../../ir/rational.ts";
+import { I32, intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { materialize } from "./materialize.ts";
-import { intElem, intervalOf, productSums } from "./ranges.ts";
+import { intervalOf, productSums } from "./ranges.ts";
 import {
   at,
   type Constant,
@@ -35,7 +35,8 @@ export function single(ctx: Context, op: Op, rep: Rep, operand: Value): Linear |
   return undefined;
 }
 
-const accumulator = (
+/** The narrowest type that holds [min, max]; reports and returns undefined beyond 32 bits. */
+export const accumulator = (
   ctx: Context,
   op: Op,
   shape: readonly number[],
@@ -47,7 +48,8 @@ const accumulator = (
   return t && tensor(shape, t);
 };
 
-const linear = (
+/** One accumulator read as scale·value + offset. */
+export const linear = (
   op: Op,
   value: Value,
   scale: PerChannel,
@@ -127,7 +129,8 @@ function weightsOhwi(
   return { data, shape: [o, kh, kw, i] };
 }
 
-const rowSum = (data: Int32Array, row: number, k: number): number => {
+/** Σ of row `row` of a rows × k matrix. */
+export const rowSum = (data: Int32Array, row: number, k: number): number => {
   let s = 0;
   for (let i = 0; i < k; i++) s += data[row * k + i]!;
   return s;
@@ -182,7 +185,7 @@ export function liftConv(ctx: Context, op: Op): Rep {
 }
 
 /** Integers minus zero point and scales along `axis` of a constant weight; reports float weights. */
-function weightGrid(
+export function weightGrid(
   ctx: Context,
   op: Op,
   w: Rep,
@@ -195,79 +198,6 @@ function weightGrid(
     return undefined;
   }
   return grid;
-}
-
-/** The integers of an operand of an activation matmul, its scale and zero point. */
-function matmulOperand(
-  ctx: Context,
-  op: Op,
-  v: Value,
-): { value: Value; scale: Rational; zero: number } | undefined {
-  const rep = ctx.rep(v);
-  if (rep.kind === "constant" && rep.grid && rep.grid.scale.length === 1)
-    return { value: integerConst(ctx, rep.grid.q, rep.shape, v.name), scale: rep.grid.scale[0]!, zero: 0 };
-  const given = single(ctx, op, rep, v);
-  if (given === undefined) return undefined;
-  const r = centred(ctx, op, given);
-  const zero = zeroPoint(r);
-  if (zero === undefined) {
-    ctx.report(notUniform(ctx, op, v));
-    return undefined;
-  }
-  return { value: r.terms[0]!.value, scale: r.terms[0]!.scale[0]!, zero };
-}
-
-/** A·B. With constant B: raw accumulator, A's offset goes to the affine part; otherwise both zero points are expanded. */
-export function liftMatmul(ctx: Context, op: Op): Rep {
-  const [av, bv] = op.operands as [Value, Value];
-  const shape = op.results[0]!.type.shape;
-  const b = ctx.rep(bv);
-  const k = av.type.shape.at(-1)!;
-  const options = { hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) };
-  if (ctx.rep(av).kind === "poison" || b.kind === "poison") return poison(shape);
-  if (b.kind === "constant" && bv.type.shape.length === 2) {
-    const a = single(ctx, op, ctx.rep(av), av);
-    const grid = a && weightGrid(ctx, op, b, bv, 1);
-    if (a === undefined || grid === undefined) return poison(shape);
-    const n = bv.type.shape[1]!;
-    const columns = new Int32Array(n * k);
-    for (let i = 0; i < k; i++) for (let j = 0; j < n; j++) columns[j * k + i] = grid.q[i * n + j]!;
-    const sums = productSums(columns, n, k, intervalOf(a.terms[0]!.value));
-    const type = accumulator(ctx, op, shape, sums.min, sums.max);
-    if (type === undefined) return poison(shape);
-    const weights = integerConst(ctx, grid.q, bv.type.shape, bv.name);
-    const acc = ctx.emit(
-      "qc.matmul",
-      [a.terms[0]!.value, weights],
-      { a_zero: 0, b_zero: 0 },
-      { ...options, type },
-    );
-    const offset = Array.from({ length: n }, (_, c) =>
-      mul(mul(a.offset[0]!, at(grid.scale, c)), rational(BigInt(rowSum(columns, c, k)))),
-    );
-    return linear(
-      op,
-      acc,
-      grid.scale.map((s) => mul(a.terms[0]!.scale[0]!, s)),
-      offset,
-      1,
-    );
-  }
-  const a = matmulOperand(ctx, op, av);
-  const bb = matmulOperand(ctx, op, bv);
-  if (a === undefined || bb === undefined) return poison(shape);
-  const reach = (v: Value, zero: number) =>
-    Math.max(Math.abs(intMin(intElem(v)) - zero), Math.abs(intMax(intElem(v)) - zero));
-  const bound = k * reach(a.value, a.zero) * reach(bb.value, bb.zero);
-  const type = accumulator(ctx, op, shape, -bound, bound);
-  if (type === undefined) return poison(shape);
-  const acc = ctx.emit(
-    "qc.matmul",
-    [a.value, bb.value],
-    { a_zero: a.zero, b_zero: bb.zero },
-    { ...options, type },
-  );
-  return linear(op, acc, [mul(a.scale, bb.scale)], [ZERO], 1);
 }
 
 /** Mean or sum over axes: integer sum, exact factor. */

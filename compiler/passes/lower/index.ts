@@ -23,6 +23,7 @@ import {
 } from "./layouts.ts";
 import { lowerMovement } from "./movement.ts";
 import { type Lifetime, planMemory } from "./plan-memory.ts";
+import { lowerProduct } from "./product.ts";
 import { lowerReduce } from "./reduce.ts";
 import { lowerSoftmax } from "./softmax.ts";
 import type { Lowered, Lowering, Stage } from "./stage.ts";
@@ -33,6 +34,7 @@ import { lowerWindow } from "./window.ts";
 const families: readonly Lowering[] = [
   lowerDepthwise,
   lowerContraction,
+  lowerProduct,
   lowerElementwise,
   lowerTable,
   lowerWindow,

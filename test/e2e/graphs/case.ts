@@ -7,6 +7,8 @@ export interface GraphCase {
   readonly batch?: number;
   /** Codes of the errors it gives, where exact integers are impossible or not yet made. */
   readonly errors?: readonly string[];
+  /** Products of whole bytes: relaxed modules run only where pairs of them do not saturate. */
+  readonly saturates?: boolean;
 }
 
 export const S = 0.05;
@@ -17,13 +19,14 @@ interface Options {
   readonly opset?: number;
   readonly batch?: number;
   readonly errors?: readonly string[];
+  readonly saturates?: boolean;
 }
 
 /** `build` returns the outputs. */
 export const graphCase = (
   name: string,
   build: (g: GraphBuilder) => readonly string[],
-  { opset = 21, batch, errors }: Options = {},
+  { opset = 21, batch, errors, saturates }: Options = {},
 ): GraphCase => {
   const g = graphBuilder();
   const outputs = build(g);
@@ -32,6 +35,7 @@ export const graphCase = (
     bytes: g.finish(outputs, opset),
     ...(batch === undefined ? {} : { batch }),
     ...(errors === undefined ? {} : { errors }),
+    ...(saturates === undefined ? {} : { saturates }),
   };
 };
 

@@ -8,7 +8,7 @@ import {
   type RescaleCertificate,
   type WasmTarget,
 } from "../../../../runtime/format.ts";
-import type { Module, Op, Port } from "../../../ir/module.ts";
+import type { Module, Op, Port, Value } from "../../../ir/module.ts";
 import { attr } from "../../../ir/op.ts";
 import { hasTrait } from "../../../ir/ops/index.ts";
 import { rescaleOf } from "../../../ir/ops/integer-rescale.ts";
@@ -147,13 +147,15 @@ function constantChannels(integer: Module, fused: Module): { folded: number; tot
 }
 const linear = new Set(["qc.conv", "qc.matmul"]);
 
-/** Whether every activation operand of a dot product is proved to need at most 7 bits. */
+/** Whether every operand of a dot product that is no constant is proved to need at most 7 bits. */
 function narrowOperands(fused: Module): boolean {
   for (const f of fused.funcs) {
     const roots = f.ops.filter((o) => linear.has(o.name));
     if (roots.length === 0) continue;
     const ranges = analyzeRanges(f);
-    if (roots.some((o) => whole(ranges.of(o.operands[0]!)).max > 127 || padValue(o) > 127)) return false;
+    const constants = new Set(f.ops.flatMap((o) => (o.name === "const" ? o.results : [])));
+    const wide = (v: Value): boolean => !constants.has(v) && whole(ranges.of(v)).max > 127;
+    if (roots.some((o) => o.operands.some(wide) || padValue(o) > 127)) return false;
   }
   return true;
 }

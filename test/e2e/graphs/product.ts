@@ -1,0 +1,174 @@
+/** Products of two tensors, and what attention needs around them. */
+
+import type { GraphBuilder } from "./builder.ts";
+import { f, type GraphCase, graphCase, many, x, y } from "./case.ts";
+
+const t = (g: GraphBuilder, v: string, perm: readonly number[]) => g.op("Transpose", [v], { perm });
+const s8 = (g: GraphBuilder, shape: readonly number[], scale = 0.05, zero = 0) =>
+  g.dq(g.input(shape, "int8"), scale, zero, { type: "int8" });
+
+const cases: readonly GraphCase[] = [
+  graphCase("two activations, rank 2", (g) =>
+    y(g, g.op("MatMul", [x(g, [5, 8]), x(g, [8, 9], 0.03, 9)]), 0.9),
+  ),
+  graphCase("two activations, broadcast", (g) =>
+    y(g, g.op("MatMul", [x(g, [2, 3, 5, 8]), x(g, [3, 8, 4], 0.03, 9)]), 0.9),
+  ),
+  graphCase("two activations, broadcast the other way", (g) =>
+    y(g, g.op("MatMul", [x(g, [5, 8]), x(g, [2, 3, 8, 4], 0.03, 9)]), 0.9),
+  ),
+  graphCase("two activations, broadcast both ways", (g) =>
+    y(g, g.op("MatMul", [x(g, [2, 1, 5, 8]), x(g, [1, 3, 8, 4], 0.03, 9)]), 0.9),
+  ),
+  graphCase("two activations of rank 5, odd sizes", (g) =>
+    y(g, g.op("MatMul", [x(g, [2, 1, 2, 13, 19]), x(g, [1, 3, 2, 19, 17], 0.03, 9)]), 0.9),
+  ),
+  ...(
+    [
+      [1, 1, 1],
+      [1, 7, 33],
+      [2, 3, 9],
+      [9, 1, 10],
+      [4, 64, 8],
+      [13, 37, 23],
+      [6, 16, 16],
+    ] as const
+  ).map(([m, k, n]) =>
+    graphCase(`two activations, ${m} × ${k} × ${n}`, (g) =>
+      y(g, g.op("MatMul", [x(g, [m, k]), x(g, [k, n], 0.02, 77)]), 0.3),
+    ),
+  ),
+  ...(
+    [
+      [0, 0],
+      [255, 255],
+      [0, 255],
+      [255, 0],
+      [128, 128],
+    ] as const
+  ).map(([a, b]) =>
+    graphCase(`two activations, zero points ${a} and ${b}`, (g) =>
+      y(g, g.op("MatMul", [x(g, [5, 18], 0.1, a), x(g, [18, 11], 0.02, b)]), 0.9),
+    ),
+  ),
+  graphCase("two activations, int8 and uint8", (g) =>
+    y(g, g.op("MatMul", [s8(g, [2, 5, 18]), x(g, [2, 18, 11], 0.02, 3)]), 0.3),
+  ),
+  graphCase("two activations, uint8 and int8", (g) =>
+    y(g, g.op("MatMul", [x(g, [2, 5, 18], 0.1, 200), s8(g, [2, 18, 11], 0.02, -128)]), 0.3),
+  ),
+  graphCase("two activations, int16 and int8", (g) => [
+    g.q(
+      g.op("MatMul", [g.dq(g.input([3, 20], "int16"), 0.001, 0, { type: "int16" }), s8(g, [20, 9], 0.02, 5)]),
+      0.3,
+      0,
+      { type: "int16" },
+    ),
+  ]),
+  graphCase("two activations, uint16 with a zero point and uint8", (g) =>
+    y(
+      g,
+      g.op("MatMul", [g.dq(g.input([3, 20], "uint16"), 0.0001, 900, { type: "uint16" }), x(g, [20, 9])]),
+      0.3,
+    ),
+  ),
+  graphCase("two activations, a bias in between", (g) => {
+    const a = g.op("Add", [x(g, [5, 8], 0.5, 128), f(g, 300)]);
+    return y(g, g.op("MatMul", [a, g.op("Sub", [x(g, [8, 9], 0.5, 3), f(g, 1000)])]), 2000);
+  }),
+  graphCase("two activations as output", (g) => [g.op("MatMul", [x(g, [5, 8]), x(g, [8, 9], 0.03, 9)])]),
+  graphCase("a tensor times itself, transposed", (g) => {
+    const a = x(g, [2, 7, 20], 0.1, 99);
+    return y(g, g.op("MatMul", [a, t(g, a, [0, 2, 1])]), 3);
+  }),
+  graphCase("Gemm of two activations, transA and transB", (g) =>
+    y(g, g.op("Gemm", [x(g, [8, 3]), x(g, [10, 8], 0.2, 7)], { transA: 1, transB: 1 }), 0.9),
+  ),
+  graphCase("Gemm of two activations with bias, alpha and beta", (g) =>
+    y(
+      g,
+      g.op("Gemm", [x(g, [3, 8]), x(g, [8, 5], 0.2, 7), g.floats([5], [0.1, 9, -0.7, 99, 0])], {
+        alpha: { kind: "float", value: 0.3 },
+        beta: { kind: "float", value: -1.5 },
+      }),
+      0.9,
+    ),
+  ),
+  graphCase("vector by matrix, both activations", (g) =>
+    y(g, g.op("MatMul", [x(g, [8]), x(g, [3, 8, 7], 0.2, 7)]), 0.3),
+  ),
+  graphCase("matrix by vector, both activations", (g) =>
+    y(g, g.op("MatMul", [x(g, [3, 5, 8]), x(g, [8], 0.2, 7)]), 0.3),
+  ),
+  graphCase("constant on the left", (g) => y(g, g.op("MatMul", [g.weights([5, 8]), x(g, [8, 3])]), 0.3)),
+  graphCase("constant on the left, scales per row, batched", (g) =>
+    y(
+      g,
+      g.op("MatMul", [
+        g.weights(
+          [5, 8],
+          many(5, (i) => 0.01 + i / 100),
+          { axis: 0 },
+        ),
+        x(g, [2, 8, 13], 0.1, 90),
+      ]),
+      0.3,
+    ),
+  ),
+  graphCase(
+    "constant on the left with scales along K is diagnosed",
+    (g) =>
+      y(
+        g,
+        g.op("MatMul", [
+          g.weights(
+            [5, 8],
+            many(8, (i) => 0.01 + i / 100),
+            { axis: 1 },
+          ),
+          x(g, [8, 13], 0.1, 90),
+        ]),
+        0.3,
+      ),
+    { errors: ["QC2102"] },
+  ),
+  graphCase("rank 3 by rank 3 constant", (g) =>
+    y(g, g.op("MatMul", [x(g, [2, 5, 8]), g.weights([2, 8, 7])]), 0.3),
+  ),
+  graphCase("rank 3 by rank 3 constant, scales per column", (g) =>
+    y(
+      g,
+      g.op("MatMul", [
+        x(g, [2, 5, 8]),
+        g.weights(
+          [2, 8, 7],
+          many(7, (i) => 0.01 + i / 100),
+          { axis: 2 },
+        ),
+      ]),
+      0.3,
+    ),
+  ),
+  graphCase("rank 4 by rank 3 constant, scales per matrix", (g) =>
+    y(g, g.op("MatMul", [x(g, [2, 3, 5, 8]), g.weights([3, 8, 7], [0.01, 0.02, 0.03], { axis: 0 })]), 0.3),
+  ),
+  graphCase("relu, then a residual behind a product", (g) => {
+    const p = g.fq(g.op("MatMul", [x(g, [3, 5, 8]), x(g, [3, 8, 9], 0.03, 9)]), 0.9, 128);
+    return y(g, g.op("Relu", [g.op("Add", [p, x(g, [3, 5, 9], 1.3, 7)])]), 1.1, 3);
+  }),
+  graphCase("scores plus a constant mask", (g) => {
+    const p = g.fq(g.op("MatMul", [x(g, [2, 4, 8]), t(g, x(g, [2, 4, 8], 0.03, 9), [0, 2, 1])]), 0.9, 128);
+    const mask = g.dq(
+      g.constant(
+        "uint8",
+        [4, 4],
+        many(16, (i) => (i % 4 > i / 4 ? 0 : 255)),
+      ),
+      0.5,
+      255,
+    );
+    return y(g, g.op("Add", [p, mask]), 1.1, 200);
+  }),
+];
+
+export const productCases: readonly GraphCase[] = cases.map((c) => ({ ...c, saturates: true }));
