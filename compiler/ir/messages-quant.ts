@@ -235,3 +235,26 @@ export const inputTooWide = (n: Neighbours, op: Op, operand: Value, bits: number
       fixes: [`quantize the input of ${onnxName(op)} to 8 bits`],
     },
   );
+
+/** Float weights turned out to be multiples of one number per channel. `off`: greatest distance in steps. */
+export const gridRecovered = (op: Op, tensor: string, type: QuantType, off: number): Diagnostic =>
+  diagnostic(
+    "warning",
+    "QC2140",
+    `the float weights ${quote(tensor)} of ${onnxName(op)} lie on a grid and are taken as integers`,
+    {
+      ...locOf(op),
+      notes: [
+        { label: "grid", text: quantText(type) },
+        { label: "furthest", text: `${short(off)} steps off, rounding of float32 arithmetic` },
+      ],
+      fixes: ["export the weights as integers with a DequantizeLinear to state the grid"],
+    },
+  );
+
+/** A normalization whose result no 32-bit arithmetic brings within half a step of the real one. */
+export const noNormalization = (op: Op, reason: string): Diagnostic =>
+  diagnostic("error", "QC2112", `${onnxName(op)} has no integer form within its error bound: ${reason}`, {
+    ...locOf(op),
+    fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
+  });
