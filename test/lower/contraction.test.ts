@@ -45,6 +45,8 @@ interface Shape {
   readonly requant: boolean;
   /** Extra halo and padded channels around input and output. */
   readonly loose: boolean;
+  /** All weights −128, all activations at their greatest. */
+  readonly extreme?: boolean;
 }
 
 /** Integers from a to b, inclusive. */
@@ -103,7 +105,7 @@ function buildFunc(r: Random, s: Shape): { func: Func; x: Value } {
   const shape = [s.o, s.kh, s.kw, s.c / s.groups];
   const limit = s.w8 ? 127 : 255;
   const data = Int32Array.from({ length: sizeOf(shape) }, () =>
-    r.int(0, 9) === 0 ? r.int(-limit, limit) : r.int(-s.w8 ? -128 : -100, 127),
+    s.extreme ? -128 : r.int(0, 9) === 0 ? r.int(-limit, limit) : r.int(-s.w8 ? -128 : -100, 127),
   );
   const welem = int(true, 9);
   const w = b.add1("const", [], { value: denseConst(data, shape, welem) }, { types: [tensor(shape, welem)] });
@@ -223,7 +225,7 @@ async function check(seed: number, depthwise: boolean, fixed: Partial<Shape> = {
   const ready = certified.value.funcs[0]!;
   const y = ready.results[0]!.value;
   const data = Int32Array.from({ length: sizeOf(x.type.shape) }, () =>
-    s.x.signed ? r.int(-32768, 32767) : r.int(0, 2 ** s.x.bits - 1),
+    s.x.signed ? r.int(-32768, 32767) : r.int(s.extreme ? 255 : 0, 2 ** s.x.bits - 1),
   );
   const joined = ready.params[1]?.value ?? y;
   const other = Int32Array.from({ length: sizeOf(joined.type.shape) }, () => r.int(0, 255));
@@ -317,6 +319,40 @@ describe("large contraction", () => {
       [3, true],
     ] as const)
       await check(seed, false, { ...large, ...shape, residual });
+  });
+});
+
+describe("contraction of few pixels", () => {
+  const few: Partial<Shape> = { groups: 1, dilation: [1, 1], pads: [0, 0, 0, 0], x: U8, pool: "none" };
+  const point: Partial<Shape> = { ...few, h: 1, kh: 1, kw: 1, stride: [1, 1] };
+  it.each<[string, Partial<Shape>]>([
+    ["one pixel, more channels than a tile", { ...point, w: 1, c: 37, o: 43 }],
+    ["one pixel, more K-groups than even sums last", { ...point, w: 1, c: 1100, o: 9 }],
+    ["two pixels, an odd number of K-groups over that", { ...point, w: 2, c: 517, o: 13 }],
+    ["a kernel over the whole input", { ...few, h: 3, w: 4, kh: 3, kw: 4, c: 13, o: 21 }],
+    ["rows of three pixels", { ...few, h: 4, w: 5, kh: 3, kw: 3, stride: [1, 1], c: 9, o: 10 }],
+    ["six pixels in groups", { ...few, groups: 2, h: 4, w: 7, kh: 2, kw: 2, stride: [2, 2], c: 10, o: 18 }],
+  ])("%s", async (_, shape) => {
+    for (const [seed, n, residual, w8] of [
+      [1, 1, false, true],
+      [2, 2, false, false],
+      [3, 1, true, false],
+      [4, 2, true, true],
+    ] as const)
+      await check(seed, false, { ...shape, n, w8, residual: residual && shape.groups === 1 });
+  });
+  it("keeps even sums within 31 bits at the largest products", async () => {
+    for (const c of [512, 513, 1040])
+      await check(c, false, {
+        ...point,
+        w: 1,
+        c,
+        o: 5,
+        n: 1,
+        extreme: true,
+        requant: false,
+        residual: false,
+      });
   });
 });
 

@@ -12,6 +12,7 @@ import { convGeometry, type Geometry, matmulGeometry } from "./contraction-geome
 import { type Plan, planOf } from "./contraction-plan.ts";
 import { constantOf, stepsOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
+import { emitGemv, isGemv } from "./gemv.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool } from "./pooled.ts";
@@ -35,7 +36,10 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
       : root.name === "qc.matmul"
         ? matmulGeometry(stage, weights)
         : undefined;
-  return geometry && emitContraction(stage, geometry, split);
+  if (geometry === undefined) return undefined;
+  return split === undefined && isGemv(stage, geometry)
+    ? emitGemv(stage, geometry)
+    : emitContraction(stage, geometry, split);
 }
 
 const VECTOR_BYTES = 16;

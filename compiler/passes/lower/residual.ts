@@ -96,7 +96,10 @@ export function finisherOf(stage: Stage, block: Block, size: number): Finisher {
   };
 }
 
-/** Two rows at a time: they share a packed vector. */
+/** Groups of four bytes in a vector. */
+const GROUPS = 4;
+
+/** As many rows at a time as share a packed vector, two of them at least. */
 function joinRows(
   b: Block,
   first: Epilogue,
@@ -108,8 +111,9 @@ function joinRows(
   at: readonly Place[],
 ): Expr[] {
   const out: Expr[] = [];
-  for (let r = 0; r < rows.length; r += 2) {
-    const pair = rows.slice(r, r + 2);
+  const together = Math.max(2, GROUPS / rows[0]!.length);
+  for (let r = 0; r < rows.length; r += together) {
+    const pair = rows.slice(r, r + together);
     const vectors = pair[0]!.length;
     const mine = first
       .emit(
@@ -146,7 +150,7 @@ function loadLanes(b: Block, l: Layout, { addr, offset }: Place, vectors: number
       op(signed ? "extend_high_s.i32x4" : "extend_high_u.i32x4", [half]),
     );
   }
-  return out;
+  return out.slice(0, vectors);
 }
 
 /** Containers a residual may have. */
