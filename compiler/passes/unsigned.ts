@@ -274,8 +274,22 @@ const rules: { readonly [name: string]: RuleFn } = {
     };
     return { value: b.add1(op.name, [x!.value], attrs, options(op, [type])), shift: [k] };
   },
-  "qc.softmax": (b, op, [x]) => {
-    const k = target(op);
+  "qc.normalize": (b, op, [x], cx) => {
+    const k = target(op, cx);
+    const attrs = {
+      ...op.attrs,
+      zero: attr<boolean>(op, "centre") ? 0 : attr<number>(op, "zero") + uniformShift(x!),
+      zero_point: attr<number>(op, "zero_point") + k,
+      lo: attr<number>(op, "lo") + k,
+      hi: attr<number>(op, "hi") + k,
+    };
+    return {
+      value: b.add1(op.name, [x!.value], attrs, options(op, [moveType(op.results[0]!.type, k)])),
+      shift: [k],
+    };
+  },
+  "qc.softmax": (b, op, [x], cx) => {
+    const k = target(op, cx);
     const attrs = {
       ...op.attrs,
       zero_point: attr<number>(op, "zero_point") + k,

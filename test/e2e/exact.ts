@@ -15,30 +15,55 @@ import { type Evaluation, evaluateOnnx, isQuantize, type NumericArray } from "..
 
 export type Tensors = ReadonlyMap<string, TensorData>;
 
-const MOVEMENT = new Set(["Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"]);
-
 const producer = (model: OnnxModel, tensor: string): OnnxNode | undefined =>
   model.graph.nodes.find((node) => node.outputs.includes(tensor));
 
-/** Tensors of quantizers that read a Softmax, data movement aside. */
+/** What is computed within a bound, and what may stand between it and its quantizer. */
+const BOUNDED = new Set([
+  "Softmax",
+  "QLinearSoftmax",
+  "LayerNormalization",
+  "SimplifiedLayerNormalization",
+  "RMSNormalization",
+  "SkipLayerNormalization",
+  "SkipSimplifiedLayerNormalization",
+  "InstanceNormalization",
+  "GroupNormalization",
+]);
+const ENDS = new Set(["DequantizeLinear", "QuantizeLinear"]);
+
+/** Tensors of quantizers whose integers are bounded, not exact: those behind a softmax or a normalization, decomposed or not. */
 export function softmaxQuantizers(model: OnnxModel): ReadonlySet<string> {
+  const makers = new Map(model.graph.nodes.flatMap((n) => n.outputs.map((o) => [o, n] as const)));
+  /** Operators between a tensor and the quantizers it comes from. */
+  const behind = (tensor: string, seen: Set<OnnxNode>): void => {
+    const node = makers.get(tensor);
+    if (node === undefined || seen.has(node) || ENDS.has(node.op) || isQuantize(node)) return;
+    seen.add(node);
+    for (const input of node.inputs) behind(input, seen);
+  };
+  const bounded = (tensor: string): boolean => {
+    const nodes = new Set<OnnxNode>();
+    behind(tensor, nodes);
+    const ops = new Set([...nodes].map((n) => n.op));
+    const root = ops.has("Sqrt") || (ops.has("Pow") && ops.has("ReduceMean"));
+    return [...ops].some((op) => BOUNDED.has(op)) || (ops.has("ReduceMean") && root);
+  };
   const found = new Set<string>();
   for (const node of model.graph.nodes) {
-    if (node.op === "QLinearSoftmax") found.add(node.outputs[0]!);
-    if (!isQuantize(node)) continue;
-    let from = producer(model, node.inputs[0]!);
-    while (from !== undefined && MOVEMENT.has(from.op)) from = producer(model, from.inputs[0]!);
-    if (from?.op === "Softmax") found.add(node.outputs[0]!);
+    if (BOUNDED.has(node.op))
+      for (const output of node.outputs) if (node.op.startsWith("QLinear")) found.add(output);
+    if (isQuantize(node) && bounded(node.inputs[0]!)) found.add(node.outputs[0]!);
   }
   return found;
 }
 
-/** Greatest stated error of the softmaxes of a module, in steps of their outputs before rounding. */
+/** Greatest stated error of the softmaxes and normalizations of a module, in steps of their outputs before rounding. */
 export const softmaxError = (module: Module): number =>
   Math.max(
     0,
     ...module.funcs.flatMap((f) =>
-      f.ops.flatMap((op) => (op.name === "qc.softmax" ? [attr<number>(op, "error")] : [])),
+      f.ops.flatMap((op) => (typeof op.attrs.error === "number" ? [attr<number>(op, "error")] : [])),
     ),
   );
 

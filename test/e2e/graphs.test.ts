@@ -11,6 +11,7 @@ import { elementwiseCases } from "./graphs/elementwise.ts";
 import { fusedCases } from "./graphs/fused.ts";
 import { linearCases } from "./graphs/linear.ts";
 import { movementCases } from "./graphs/movement.ts";
+import { normalizeCases } from "./graphs/normalize.ts";
 import { portCases } from "./graphs/port.ts";
 import { productCases } from "./graphs/product.ts";
 import { softmaxCases } from "./graphs/softmax.ts";
@@ -29,6 +30,7 @@ const groups = {
   port: portCases,
   product: productCases,
   softmax: softmaxCases,
+  normalize: normalizeCases,
   block: blockCases,
   fused: fusedCases,
   axis: axisCases,

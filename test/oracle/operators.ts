@@ -186,6 +186,17 @@ function batchNorm(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
   return [addReals(scaled, perChannel(beta, rank))];
 }
 
+/** x / √(mean of x² + ε) over the last axes, times the gain. */
+function rmsNorm(node: OnnxNode, [x, gain]: Inputs): readonly Tensor[] {
+  const axis = normalizeAxis(intOf(node, "axis") ?? -1, x!.shape.length);
+  const axes = x!.shape.map((_, d) => d).slice(axis);
+  const square = approx.binary("Mul", x!, x!);
+  const mean = approx.reduceApprox(square, axes, true, true);
+  const radicand = approx.binary("Add", mean, scalar(f32(floatOf(node, "epsilon") ?? 1e-5)));
+  const unit = approx.binary("Div", x!, approx.irrational("Sqrt", radicand));
+  return [approx.binary("Mul", unit, gain!)];
+}
+
 function conv(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
   const [x, w] = [exact(inputs[0]), exact(inputs[1])];
   const window = windowOf(node, x.shape, w.shape.slice(2));
@@ -356,6 +367,8 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
       bias,
     ),
   ],
+  RMSNormalization: rmsNorm,
+  SimplifiedLayerNormalization: rmsNorm,
   BatchNormalization: batchNorm,
   Conv: conv,
   MatMul: (_, [a, b]) => [matmul(a!, b!)],

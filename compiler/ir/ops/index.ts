@@ -3,9 +3,11 @@ import type { OpDef, Trait } from "../op.ts";
 import { constOps } from "./const.ts";
 import { floatElementwiseOps } from "./float-elementwise.ts";
 import { floatLinearOps } from "./float-linear.ts";
+import { floatNormalizeOps } from "./float-normalize.ts";
 import { floatWindowOps } from "./float-window.ts";
 import { integerElementwiseOps } from "./integer-elementwise.ts";
 import { integerLinearOps } from "./integer-linear.ts";
+import { normalizeOps } from "./integer-normalize.ts";
 import { requantOps } from "./integer-requant.ts";
 import { rescaleOps } from "./integer-rescale.ts";
 import { softmaxOps } from "./integer-softmax.ts";
@@ -20,12 +22,14 @@ export const OPS: readonly OpDef[] = [
   ...floatElementwiseOps,
   ...floatLinearOps,
   ...floatWindowOps,
+  ...floatNormalizeOps,
   ...layoutOps,
   ...integerLinearOps,
   ...integerWindowOps,
   ...integerElementwiseOps,
   ...requantOps,
   ...softmaxOps,
+  ...normalizeOps,
   ...rescaleOps,
 ];
 

@@ -8,6 +8,7 @@ import { type Context, poison } from "./context.ts";
 import { liftInput } from "./input.ts";
 import { broadcast, integerConst, liftAdd, liftProduct } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
+import { liftNormalized } from "./normalize.ts";
 import { intElem } from "./ranges.ts";
 import {
   type Constant,
@@ -30,7 +31,7 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
   const reps = op.operands.map(ctx.rep);
   if (reps.some((r) => r.kind === "poison")) return poison(shape);
-  const affine = liftInput(op, reps) ?? liftAffine(ctx, op, reps);
+  const affine = liftInput(op, reps) ?? liftNormalized(op, reps) ?? liftAffine(ctx, op, reps);
   if (affine !== undefined) return affine;
   const mapped = liftMapped(op, reps, shape);
   if (mapped !== undefined) return { ...mapped, input: broadcast(ctx, mapped.input, shape) };

@@ -29,6 +29,7 @@ import { integerConst, liftAveragePool, liftConv, liftMaxPool, liftReduce } from
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftMatmul } from "./matmul.ts";
 import { liftMovement } from "./movement.ts";
+import { liftNormalize } from "./normalize.ts";
 import { liftQuantize } from "./quantize.ts";
 import { intElem } from "./ranges.ts";
 import { at, type Constant, type Linear, type PerChannel, perTensor, type Rep } from "./rep.ts";
@@ -50,6 +51,7 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.reduce_mean": (ctx, op) => liftReduce(ctx, op, true),
   "float.reduce_sum": (ctx, op) => liftReduce(ctx, op, false),
   "float.softmax": liftSoftmax,
+  "float.normalize": liftNormalize,
 };
 
 function lift(ctx: Context, op: Op): Rep {

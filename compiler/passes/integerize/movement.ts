@@ -32,6 +32,7 @@ export function liftMovement(ctx: Context, op: Op): Rep {
       if (op.name === "layout.pad") break;
       return { ...rep, shape, input: move(ctx, op, [rep.input], op.attrs) };
     case "softmax":
+    case "normalized":
       if (op.name === "layout.pad") break;
       return { ...rep, shape, moves: [...rep.moves, op] };
     case "linear":

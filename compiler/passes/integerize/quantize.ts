@@ -7,6 +7,7 @@ import type { Rounding } from "../../ir/rescale/types.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { quantizeInput } from "./input.ts";
+import { quantizeNormalized } from "./normalize.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
 import { evaluateReal } from "./real.ts";
@@ -35,6 +36,8 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
       return table(ctx, op, q, rep, result, done);
     case "softmax":
       return softmax(ctx, op, q, rep, result, done);
+    case "normalized":
+      return quantizeNormalized(ctx, op, q, rep, result, done);
     case "joined": {
       // Parts of a concatenation have one type.
       const whole = { ...q, elem: storageOf(q.type) };

@@ -4,6 +4,7 @@
  */
 import type { Loc } from "../../ir/diagnostics.ts";
 import type { Op, Port, Value } from "../../ir/module.ts";
+import type { Epsilon } from "../../ir/ops/normalize-arithmetic.ts";
 import { add, cmp, div, eq, isInteger, mul, neg, type Rational, sign, ZERO } from "../../ir/rational.ts";
 
 /** One rational for the whole tensor, or one per index of the representation's axis. */
@@ -15,17 +16,20 @@ export interface Term {
   readonly scale: PerChannel;
 }
 
+/** Limits of a clamp that has not been carried out. Absent: unbounded. */
+export interface Bounded {
+  readonly lo?: Rational;
+  readonly hi?: Rational;
+}
+
 /** min(max(Σ_i scale_i·t_i + offset, lo), hi), exactly. */
-export interface Linear {
+export interface Linear extends Bounded {
   readonly kind: "linear";
   readonly shape: readonly number[];
   readonly terms: readonly Term[];
   readonly offset: PerChannel;
   /** Axis along which `scale` and `offset` vary, counted from the END of the shape (1 = last). */
   readonly axis: number;
-  /** Absent: unbounded. */
-  readonly lo?: Rational;
-  readonly hi?: Rational;
   readonly loc?: Loc;
 }
 
@@ -57,6 +61,33 @@ export interface Softmax {
   readonly scale: Rational;
   /** Axis of `input`. */
   readonly axis: number;
+  /** Data movement since, to be replayed on the quantized integers. */
+  readonly moves: readonly Op[];
+  readonly loc?: Loc;
+}
+
+/** Rationals, row-major, that broadcast to a tensor. */
+export interface Rationals {
+  readonly shape: readonly number[];
+  readonly list: readonly Rational[];
+}
+
+/**
+ * gain·D / √(V + E) + bias over rows of integers, clamped: with n the length of a row, D = n·t − Σt and V = n·Σt² − (Σt)², or
+ * n·(t − zero) and n·Σ(t − zero)² where not `centre`.
+ */
+export interface Normalized extends Bounded {
+  readonly kind: "normalized";
+  readonly shape: readonly number[];
+  readonly input: Value;
+  /** First axis of a row of `input`. */
+  readonly axis: number;
+  readonly centre: boolean;
+  readonly zero: number;
+  readonly epsilon: Epsilon;
+  /** Both broadcast to `input`. */
+  readonly gain: Rationals;
+  readonly bias: Rationals;
   /** Data movement since, to be replayed on the quantized integers. */
   readonly moves: readonly Op[];
   readonly loc?: Loc;
@@ -102,7 +133,7 @@ export interface Poison {
   readonly shape: readonly number[];
 }
 
-export type Rep = Linear | Constant | Mapped | Softmax | Joined | Input | Integer | Poison;
+export type Rep = Linear | Constant | Mapped | Softmax | Normalized | Joined | Input | Integer | Poison;
 
 /** Expression over the reals: `x` is the integer input itself. `op` names a row of the float op table. */
 export type RealExpr =
@@ -128,7 +159,7 @@ export function zip(a: PerChannel, b: PerChannel, f: (x: Rational, y: Rational) 
 
 export const perTensor = (r: Linear): boolean =>
   r.offset.length === 1 && r.terms.every((t) => t.scale.length === 1);
-export const clamped = (r: Linear): boolean => r.lo !== undefined || r.hi !== undefined;
+export const clamped = (r: Bounded): boolean => r.lo !== undefined || r.hi !== undefined;
 
 /** The integer z with scale·z + offset = 0, if the representation has one term, one scale and such a z exists. */
 export function zeroPoint(r: Linear): number | undefined {
@@ -170,7 +201,7 @@ export function offsetBy(r: Linear, by: PerChannel, axis: number): Linear | unde
   if (joined === undefined || (clamped(r) && list.length > 1)) return undefined;
   const shift = (x: Rational | undefined) => (x === undefined ? undefined : add(x, list[0]!));
   const { lo, hi, ...rest } = r;
-  return withBounds(
+  return withBounds<Linear>(
     { ...rest, axis: joined, offset: collapse(zip(r.offset, list, add)) },
     shift(lo),
     shift(hi),
@@ -184,13 +215,13 @@ export function joinAxes(r: Linear, list: PerChannel, axis: number): number | un
   return r.axis === axis ? axis : undefined;
 }
 
-export function withBounds(r: Linear, lo: Rational | undefined, hi: Rational | undefined): Linear {
+export function withBounds<R extends Bounded>(r: R, lo: Rational | undefined, hi: Rational | undefined): R {
   const { lo: _lo, hi: _hi, ...rest } = r;
   return { ...rest, ...(lo === undefined ? {} : { lo }), ...(hi === undefined ? {} : { hi }) };
 }
 
 /** clip(r, lo, hi): nested clips compose. */
-export function clip(r: Linear, lo: Rational | undefined, hi: Rational | undefined): Linear {
+export function clip<R extends Bounded>(r: R, lo: Rational | undefined, hi: Rational | undefined): R {
   const within = (x: Rational | undefined) => minRational(maxRational(x, lo), hi);
   const newLo = r.lo === undefined ? lo : within(r.lo);
   const newHi = r.hi === undefined ? hi : within(r.hi);

@@ -23,6 +23,7 @@ import {
 } from "./layouts.ts";
 import { lowerMovement } from "./movement.ts";
 import { type Lifetime, planMemory } from "./plan-memory.ts";
+import { lowerNormalize } from "./normalize.ts";
 import { lowerProduct } from "./product.ts";
 import { lowerReduce } from "./reduce.ts";
 import { lowerSoftmax } from "./softmax.ts";
@@ -42,6 +43,7 @@ const families: readonly Lowering[] = [
   lowerSoftmax,
   lowerMovement,
 ];
+  lowerNormalize,
 
 /** A graph input or output and where its integers lie, row-major. */
 export interface LoweredPort {

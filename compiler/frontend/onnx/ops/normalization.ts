@@ -86,12 +86,16 @@ const batchNormalization: Importer = {
   },
 };
 
-/** x / √(mean(x²) + ε), over `axes`. */
-function divideByRoot(n: NodeImport, x: Operand, axes: readonly number[], epsilon: number): Operand {
-  const square = real(n, "float.mul", [x, x]);
-  const mean = real(n, "float.reduce_mean", [square], { axes, keepdims: true });
-  const root = real(n, "float.sqrt", [real(n, "float.add", [mean, realConstant([], [epsilon])])]);
-  return real(n, "float.div", [x, root]);
+/** Rows from `axis` on, normalized. */
+export function normalized(
+  n: NodeImport,
+  x: Operand,
+  { centre, axis = axisOf(n, intAttr(n, "axis", -1), x.shape.length) }: { centre: boolean; axis?: number },
+): Operand {
+  const epsilon = floatAttr(n, "epsilon", EPSILON);
+  if (!(epsilon >= 0 && Number.isFinite(epsilon)))
+    reject(badAttributeValue(n.loc, "epsilon", `must be finite and not negative, is ${epsilon}`));
+  return real(n, "float.normalize", [x], { axis, centre, epsilon });
 }
 
 const trailing = (n: NodeImport, x: Operand): readonly number[] => {
@@ -106,31 +110,24 @@ const layerNormalization: Importer = {
   inputs: [2, 3],
   attributes,
   run: (n) => {
-    const x = input(n, 0);
-    const axes = trailing(n, x);
-    const mean = real(n, "float.reduce_mean", [x], { axes, keepdims: true });
-    const centred = real(n, "float.sub", [x, mean]);
-    const unit = divideByRoot(n, centred, axes, floatAttr(n, "epsilon", EPSILON));
+    const unit = normalized(n, input(n, 0), { centre: true });
     const y = real(n, "float.mul", [unit, input(n, 1)]);
     const bias = n.inputs[2];
     return bias === undefined ? y : real(n, "float.add", [y, bias]);
   },
 };
 
-const rmsNormalization: Importer = {
-  op: "RMSNormalization",
-  since: 23,
+/** RMSNormalization, and what onnxruntime called it before there was one. */
+const rmsNormalization = (op: string): Importer => ({
+  op,
   inputs: [2, 2],
   attributes,
-  run: (n) => {
-    const x = input(n, 0);
-    const unit = divideByRoot(n, x, trailing(n, x), floatAttr(n, "epsilon", EPSILON));
-    return real(n, "float.mul", [unit, input(n, 1)]);
-  },
-};
+  run: (n) => real(n, "float.mul", [normalized(n, input(n, 0), { centre: false }), input(n, 1)]),
+});
 
 export const normalizationImporters: readonly Importer[] = [
   batchNormalization,
   layerNormalization,
-  rmsNormalization,
+  rmsNormalization("RMSNormalization"),
+  rmsNormalization("SimplifiedLayerNormalization"),
 ];
