@@ -217,7 +217,7 @@ export function joinAxes(r: Linear, list: PerChannel, axis: number): number | un
 
 export function withBounds<R extends Bounded>(r: R, lo: Rational | undefined, hi: Rational | undefined): R {
   const { lo: _lo, hi: _hi, ...rest } = r;
-  return { ...rest, ...(lo === undefined ? {} : { lo }), ...(hi === undefined ? {} : { hi }) };
+  return { ...(rest as R), ...(lo === undefined ? {} : { lo }), ...(hi === undefined ? {} : { hi }) };
 }
 
 /** clip(r, lo, hi): nested clips compose. */

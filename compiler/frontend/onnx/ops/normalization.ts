@@ -1,5 +1,5 @@
 /** Normalizations. */
-import { badOperandValue, unsupportedAttribute } from "../../../ir/messages.ts";
+import { badAttributeValue, badOperandValue, unsupportedAttribute } from "../../../ir/messages.ts";
 import { fromNumber } from "../../../ir/rational.ts";
 import { elementwise, real, realConstant, reshape } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
@@ -97,11 +97,6 @@ export function normalized(
     reject(badAttributeValue(n.loc, "epsilon", `must be finite and not negative, is ${epsilon}`));
   return real(n, "float.normalize", [x], { axis, centre, epsilon });
 }
-
-const trailing = (n: NodeImport, x: Operand): readonly number[] => {
-  const axis = axisOf(n, intAttr(n, "axis", -1), x.shape.length);
-  return x.shape.map((_, i) => i).slice(axis);
-};
 
 const attributes = { axis: "int", epsilon: "float", stash_type: "int" } as const;
 
