@@ -5,7 +5,7 @@ import { hasTrait } from "./ops/index.ts";
 import { requantSpec } from "./ops/integer-requant.ts";
 import type { Rational } from "./rational.ts";
 import { sign } from "./rational.ts";
-import { evaluateExact } from "./rescale/exact.ts";
+import { evaluate } from "./rescale/estimate.ts";
 import { intMax, intMin } from "./types.ts";
 
 /** Inclusive bounds per index of the last axis, or one pair for the whole tensor. */
@@ -18,8 +18,16 @@ export const whole = (r: ChannelRange): { min: number; max: number } => ({
   min: least(r.min),
   max: greatest(r.max),
 });
-const least = (a: readonly number[]) => a.reduce((x, y) => Math.min(x, y), Number.POSITIVE_INFINITY);
-const greatest = (a: readonly number[]) => a.reduce((x, y) => Math.max(x, y), Number.NEGATIVE_INFINITY);
+const least = (a: ArrayLike<number>): number => {
+  let x = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < a.length; i++) if (a[i]! < x) x = a[i]!;
+  return x;
+};
+const greatest = (a: ArrayLike<number>): number => {
+  let x = Number.NEGATIVE_INFINITY;
+  for (let i = 0; i < a.length; i++) if (a[i]! > x) x = a[i]!;
+  return x;
+};
 export const rangeAt = (r: ChannelRange, c: number) =>
   r.min.length === 1 ? { min: r.min[0]!, max: r.max[0]! } : { min: r.min[c]!, max: r.max[c]! };
 
@@ -29,8 +37,14 @@ const collapse = (r: ChannelRange): ChannelRange => {
   return uniform(w.min, w.max);
 };
 const build = (n: number, f: (c: number) => { min: number; max: number }): ChannelRange => {
-  const all = Array.from({ length: n }, (_, c) => f(c));
-  return { min: all.map((r) => r.min), max: all.map((r) => r.max) };
+  const min = new Array<number>(n);
+  const max = new Array<number>(n);
+  for (let c = 0; c < n; c++) {
+    const r = f(c);
+    min[c] = r.min;
+    max[c] = r.max;
+  }
+  return { min, max };
 };
 const map = (
   r: ChannelRange,
@@ -89,6 +103,8 @@ export function exceedsAccumulator(r: ChannelRange): boolean {
 function within(v: Value, r: ChannelRange): ChannelRange {
   if (exceedsAccumulator(r)) return r;
   const t = rangeAt(typeBounds(v), 0);
+  const { min, max } = whole(r);
+  if (min >= t.min && max <= t.max) return r;
   return map(r, (x) => ({ min: Math.max(x.min, t.min), max: Math.min(x.max, t.max) }));
 }
 
@@ -105,6 +121,20 @@ const widen = (r: { min: number; max: number }, x: number) => ({
   min: Math.min(r.min, x),
   max: Math.max(r.max, x),
 });
+/**
+ * Sums and differences of the ends of n ranges: Σ w·x reaches (Σ w·sum ± Σ |w|·width) / 2, without a branch on the sign of w.
+ * Exact below 2^53.
+ */
+function spans(n: number, f: (c: number) => { min: number; max: number }) {
+  const sum = new Float64Array(n);
+  const width = new Float64Array(n);
+  for (let c = 0; c < n; c++) {
+    const { min, max } = f(c);
+    sum[c] = max + min;
+    width[c] = max - min;
+  }
+  return { sum, width };
+}
 const product = (a: { min: number; max: number }, b: { min: number; max: number }) => {
   const all = [a.min * b.min, a.min * b.max, a.max * b.min, a.max * b.max];
   return { min: Math.min(...all), max: Math.max(...all) };
@@ -113,13 +143,7 @@ const product = (a: { min: number; max: number }, b: { min: number; max: number 
 const rules: { readonly [name: string]: RangeRule } = {
   const: (op) => {
     const { data } = attr<Dense>(op, "value");
-    let min = Number.POSITIVE_INFINITY;
-    let max = Number.NEGATIVE_INFINITY;
-    for (const x of data) {
-      if (x < min) min = x;
-      if (x > max) max = x;
-    }
-    return data.length === 0 ? uniform(0, 0) : uniform(min, max);
+    return data.length === 0 ? uniform(0, 0) : uniform(least(data), greatest(data));
   },
   "qc.conv": (op, [x], constant) => {
     const w = constant(op.operands[1]!);
@@ -129,20 +153,19 @@ const rules: { readonly [name: string]: RangeRule } = {
     const pad = attr<number>(op, "pad_value");
     const perGroup = o / attr<number>(op, "groups");
     const inputs = op.operands[0]!.type.shape[3]!;
-    const taps = Array.from({ length: inputs }, (_, c) =>
-      padded ? widen(rangeAt(x!, c), pad) : rangeAt(x!, c),
-    );
+    const x2 = spans(inputs, (c) => (padded ? widen(rangeAt(x!, c), pad) : rangeAt(x!, c)));
+    const { data } = w;
     return build(o, (n) => {
       const first = Math.floor(n / perGroup) * i;
-      let min = 0;
-      let max = 0;
-      for (let t = 0; t < kh * kw * i; t++) {
-        const weight = w.data[n * kh * kw * i + t]!;
-        const r = taps[first + (t % i)]!;
-        min += weight * (weight > 0 ? r.min : r.max);
-        max += weight * (weight > 0 ? r.max : r.min);
-      }
-      return { min, max };
+      let middle = 0;
+      let spread = 0;
+      for (let t = 0, at = n * kh * kw * i; t < kh * kw; t++)
+        for (let c = first; c < first + i; c++) {
+          const weight = data[at++]!;
+          middle += weight * x2.sum[c]!;
+          spread += Math.abs(weight) * x2.width[c]!;
+        }
+      return { min: (middle - spread) / 2, max: (middle + spread) / 2 };
     });
   },
   "qc.matmul": (op, [a, b], constant) => {
@@ -155,17 +178,23 @@ const rules: { readonly [name: string]: RangeRule } = {
       return uniform(k * p.min, k * p.max);
     }
     const n = w.shape[1]!;
-    return build(n, (c) => {
-      let min = 0;
-      let max = 0;
-      for (let i = 0; i < k; i++) {
-        const weight = w.data[i * n + c]! - zb;
-        const r = shifted(rangeAt(a!, i), za);
-        min += weight * (weight > 0 ? r.min : r.max);
-        max += weight * (weight > 0 ? r.max : r.min);
+    const x2 = spans(k, (i) => shifted(rangeAt(a!, i), za));
+    const middle = new Float64Array(n);
+    const spread = new Float64Array(n);
+    const { data } = w;
+    for (let i = 0; i < k; i++) {
+      const sum = x2.sum[i]!;
+      const width = x2.width[i]!;
+      for (let c = 0; c < n; c++) {
+        const weight = data[i * n + c]! - zb;
+        middle[c] = middle[c]! + weight * sum;
+        spread[c] = spread[c]! + Math.abs(weight) * width;
       }
-      return { min, max };
-    });
+    }
+    return build(n, (c) => ({
+      min: (middle[c]! - spread[c]!) / 2,
+      max: (middle[c]! + spread[c]!) / 2,
+    }));
   },
   "qc.mul": (op, [a, b]) => {
     const [za, zb] = [attr<number>(op, "a_zero"), attr<number>(op, "b_zero")];
@@ -190,20 +219,9 @@ const rules: { readonly [name: string]: RangeRule } = {
         const x = rangeAt(rs[i]!, c);
         return sign(s) >= 0 ? [x.min, x.max] : [x.max, x.min];
       });
-      return {
-        min: Number(
-          evaluateExact(
-            spec,
-            ends.map((e) => e[0]!),
-          ),
-        ),
-        max: Number(
-          evaluateExact(
-            spec,
-            ends.map((e) => e[1]!),
-          ),
-        ),
-      };
+      const at = (end: number) =>
+        evaluate(spec, spec.scales.length === 1 ? [ends[0]![end]!] : ends.map((e) => e[end]!));
+      return { min: at(0), max: at(1) };
     });
     return perChannel ? r : collapse(r);
   },

@@ -5,8 +5,8 @@
 import { ok } from "../ir/diagnostics.ts";
 import type { Func } from "../ir/module.ts";
 import { definePass } from "../ir/pass.ts";
-import { mapFuncs } from "../ir/rewriter.ts";
-import { analyzeDemand } from "./fold-constant-channels/demand.ts";
+import { dce, mapFuncs } from "../ir/rewriter.ts";
+import { analyzeDemand, type Demand } from "./fold-constant-channels/demand.ts";
 import { channelsOf } from "./fold-constant-channels/relation.ts";
 import { keepChannels } from "./fold-constant-channels/rewrite.ts";
 
@@ -14,11 +14,17 @@ import { keepChannels } from "./fold-constant-channels/rewrite.ts";
 const size = (func: Func): number =>
   func.ops.flatMap((op) => op.results).reduce((n, v) => n + channelsOf(v), 0);
 
+/** Whether every channel exists, and every op is used. */
+const keepsAll = (func: Func, { kept }: Demand): boolean =>
+  dce(func) === func && func.ops.every((op) => op.results.every((v) => kept(v).length === channelsOf(v)));
+
 /** Until no channel can be removed: ranges and demands tighten as channels vanish. */
 function fold(func: Func): Func {
   let at = func;
   for (;;) {
-    const next = keepChannels(at, analyzeDemand(at));
+    const demand = analyzeDemand(at);
+    if (keepsAll(at, demand)) return at;
+    const next = keepChannels(at, demand);
     if (size(next) >= size(at)) return at;
     at = next;
   }

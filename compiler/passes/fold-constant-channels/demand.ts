@@ -143,13 +143,12 @@ function readLinear(facts: Facts, op: Op, l: Linear, out: Uint8Array, input: Uin
   }
 }
 
-/** Ties channels together; returns the classes that exist whatever is read. */
-function tie({ func, linears, relations }: Facts) {
+/** Ties channels together: those that only exist together have the same class. */
+function tie({ func, linears, relations }: Facts): {
+  readonly classes: ReadonlyMap<Value, Int32Array>;
+  readonly size: number;
+} {
   const slots = createSlots();
-  const pinned = new Set<number>();
-  const pin = (v: Value): void => {
-    for (let c = 0; c < channelsOf(v); c++) pinned.add(slots.classOf(v, c));
-  };
   for (const p of func.params) slots.add(p.value);
   for (const op of func.ops) {
     for (const v of op.results) slots.add(v);
@@ -165,15 +164,14 @@ function tie({ func, linears, relations }: Facts) {
     });
   }
   // After all joins, so that the classes are final.
-  for (const p of func.params) pin(p.value);
-  return { slots, pinned };
+  const values = [...func.params.map((p) => p.value), ...func.ops.flatMap((op) => op.results)];
+  return { classes: new Map(values.map((v) => [v, slots.classesOf(v)])), size: slots.size() };
 }
 
 /** The channels of every value that are read, and those that exist. */
 export function analyzeDemand(func: Func): Demand {
   const facts = gather(func);
-  const { slots, pinned } = tie(facts);
-  const values = [...func.params.map((p) => p.value), ...func.ops.flatMap((op) => op.results)];
+  const { classes, size } = tie(facts);
   const mixed = func.ops.filter(
     (op) => op.operands.length > 1 && op.operands.some((v) => facts.absorbing.has(v)),
   );
@@ -181,19 +179,21 @@ export function analyzeDemand(func: Func): Demand {
   for (;;) {
     const flags = readChannels(facts, forced);
     const read = (v: Value, c: number): boolean => flags.get(v)?.[c] === 1;
-    const existing = new Set(pinned);
-    for (const v of values)
-      for (let c = 0; c < channelsOf(v); c++) if (read(v, c)) existing.add(slots.classOf(v, c));
-    const exists = (v: Value, c: number): boolean => existing.has(slots.classOf(v, c));
+    // A param's channels exist, read or not.
+    const existing = new Uint8Array(size);
+    for (const p of func.params) for (const k of classes.get(p.value)!) existing[k] = 1;
+    for (const [v, own] of classes) {
+      const f = flags.get(v);
+      if (f !== undefined) for (let c = 0; c < own.length; c++) if (f[c] === 1) existing[own[c]!] = 1;
+    }
+    for (const own of classes.values())
+      if (own.length > 0 && !own.some((k) => existing[k] === 1)) existing[own[0]!] = 1;
     const kept = new Map<Value, readonly number[]>();
-    const channels = (v: Value): number[] => Array.from({ length: channelsOf(v) }, (_, c) => c);
-    for (const v of values)
-      if (channelsOf(v) > 0 && !channels(v).some((c) => exists(v, c))) existing.add(slots.classOf(v, 0));
-    for (const v of values)
-      kept.set(
-        v,
-        channels(v).filter((c) => exists(v, c)),
-      );
+    for (const [v, own] of classes) {
+      const list: number[] = [];
+      for (let c = 0; c < own.length; c++) if (existing[own[c]!] === 1) list.push(c);
+      kept.set(v, list);
+    }
     // A sum of several operands cannot hide an accumulator that nobody computes.
     const missing = mixed.flatMap(({ results: [y] }) =>
       kept.get(y!)!.flatMap((c) => (read(y!, c) ? [] : [[y!, c] as const])),

@@ -17,7 +17,7 @@ export interface Linear {
   readonly depthwise: boolean;
   /** What a padded tap reads; `undefined` without padding. */
   readonly padding: number | undefined;
-  /** Index into the weights' data; `i` is 0 for a depthwise op. */
+  /** Index into the weights' data, affine in each argument; `i` is 0 for a depthwise op. */
   readonly index: (o: number, t: number, i: number) => number;
 }
 
@@ -81,23 +81,26 @@ export function touches(l: Linear, o: number, i: number): boolean {
 
 /** Whether every sum over a subset of the inputs fits in 32 bits, whatever the subset. */
 export function fitsAnySubset(l: Linear, x: ChannelRange): boolean {
-  const reach = Array.from({ length: l.inputs }, (_, i) => {
+  const reach = new Float64Array(l.inputs);
+  for (let i = 0; i < l.inputs; i++) {
     const { min, max } = rangeAt(x, i);
-    return Math.max(
+    reach[i] = Math.max(
       Math.abs(min - l.inputZero),
       Math.abs(max - l.inputZero),
       Math.abs((l.padding ?? min) - l.inputZero),
     );
-  });
+  }
   const perOutput = l.outputs / l.inputs;
+  const { data } = l.weights;
+  const step = l.inputs > 1 && !l.depthwise ? l.index(0, 0, 1) - l.index(0, 0, 0) : 0;
   for (let o = 0; o < l.outputs; o++) {
     let sum = 0;
     const [from, to] = l.depthwise
       ? [Math.floor(o / perOutput), Math.floor(o / perOutput) + 1]
       : [0, l.inputs];
-    for (let i = from; i < to; i++)
-      for (let t = 0; t < l.taps; t++)
-        sum += Math.abs(l.weights.data[l.index(o, t, l.depthwise ? 0 : i)]! - l.zero) * reach[i]!;
+    for (let t = 0; t < l.taps; t++)
+      for (let i = from, at = l.index(o, t, 0); i < to; i++, at += step)
+        sum += Math.abs(data[at]! - l.zero) * reach[i]!;
     if (sum > 2 ** 31 - 1) return false;
   }
   return true;

@@ -5,8 +5,8 @@ import { channelsOf } from "./relation.ts";
 export interface Slots {
   readonly add: (v: Value) => void;
   readonly join: (a: Value, ca: number, b: Value, cb: number) => void;
-  /** The representative of a channel's class. */
-  readonly classOf: (v: Value, c: number) => number;
+  /** The representatives of the channels' classes, once all are joined. */
+  readonly classesOf: (v: Value) => Int32Array;
   /** Number of ids handed out; classes are below it. */
   readonly size: () => number;
 }
@@ -38,7 +38,10 @@ export function createSlots(): Slots {
       const [x, y] = [find(id(a, ca)), find(id(b, cb))];
       if (x !== y) parent[Math.max(x, y)] = Math.min(x, y);
     },
-    classOf: (v, c) => find(id(v, c)),
+    classesOf: (v) => {
+      const base = id(v, 0);
+      return Int32Array.from({ length: channelsOf(v) }, (_, c) => find(base + c));
+    },
     size: () => parent.length,
   };
 }
