@@ -7,6 +7,7 @@ import { type Expr, konst, op, ref, type Stmt } from "./ir.ts";
 
 /** The operands widened to i16x8, low and high eight bytes. */
 type Halves = { readonly low: Expr; readonly high: Expr };
+/** How an operand is widened: signed as all weights are, or unsigned. */
 type Side = "w" | "x";
 
 const ZERO = konst("i32x4", 0);
@@ -16,18 +17,21 @@ const ODD = [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31];
 const PLACE_LOW = [0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23];
 const PLACE_HIGH = [8, 9, 10, 11, 16, 17, 18, 19, 12, 13, 14, 15, 20, 21, 22, 23];
 
-const isDot4 = (e: Expr): e is Expr & { readonly k: "op" } => e.k === "op" && e.op === "dot4_s8u8.i32x4";
+const isDot4 = (e: Expr): e is Expr & { readonly k: "op" } =>
+  e.k === "op" && (e.op === "dot4_s8u8.i32x4" || e.op === "dot4_s8s8.i32x4");
+/** How a dot4 takes its last operand. */
+const lastSide = (e: Expr): Side => (e.k === "op" && e.op === "dot4_s8s8.i32x4" ? "w" : "x");
 
 /** acc + Σ w·x of nested dot4s, innermost first. */
 function chain(e: Expr): {
   readonly root: Expr;
-  readonly terms: readonly { readonly w: Expr; readonly x: Expr }[];
+  readonly terms: readonly { readonly w: Expr; readonly x: Expr; readonly side: Side }[];
 } {
-  const terms: { w: Expr; x: Expr }[] = [];
+  const terms: { w: Expr; x: Expr; side: Side }[] = [];
   let root = e;
   while (isDot4(root)) {
     const [acc, w, x] = root.args;
-    terms.unshift({ w: w!, x: x! });
+    terms.unshift({ w: w!, x: x!, side: lastSide(root) });
     root = acc!;
   }
   return { root, terms };
@@ -73,7 +77,7 @@ function gather(body: readonly Stmt[]): Facts {
       u[as]++;
       uses.set(e.name, u);
     }
-    const sides: readonly (Side | "other")[] = isDot4(e) ? ["other", "w", "x"] : [];
+    const sides: readonly (Side | "other")[] = isDot4(e) ? ["other", "w", lastSide(e)] : [];
     children(e).forEach((c, i) => {
       expr(c, sides[i] ?? "other");
     });
@@ -234,9 +238,9 @@ export function expandDot4(source: readonly Stmt[]): readonly Stmt[] {
   const accumulate = (e: Expr, low: Expr | undefined, high: Expr | undefined, out: Stmt[]): Halves => {
     let sum: { low: Expr | undefined; high: Expr | undefined } = { low, high };
     const plus = (a: Expr | undefined, b: Expr): Expr => (a ? op("add.i32x4", [a, b]) : b);
-    for (const { w, x } of chain(e).terms) {
+    for (const { w, x, side } of chain(e).terms) {
       const ww = operand(w, "w", out);
-      const xx = operand(x, "x", out);
+      const xx = operand(x, side, out);
       sum = {
         low: plus(sum.low, op("dot2.i32x4", [ww.low, xx.low])),
         high: plus(sum.high, op("dot2.i32x4", [ww.high, xx.high])),

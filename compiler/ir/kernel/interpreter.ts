@@ -32,6 +32,37 @@ export function runProgram(program: Program, memory: Memory = new Map()): Map<st
   return all;
 }
 
+/**
+ * As `runProgram`, as several threads would: every thread in `order` takes its share of the turns of parallel loops, one thread
+ * after the other, on copies of its own of private buffers. The results do not depend on the order or on how many there are.
+ */
+export function runThreads(
+  program: Program,
+  order: readonly number[],
+  memory: Memory = new Map(),
+): Map<string, Uint8Array> {
+  const all = allocate(program, memory);
+  for (const kernel of program.kernels) {
+    if (!isShared(kernel.body)) compileKernel(kernel, program, all)();
+    else
+      for (const thread of order) {
+        const own = (kernel.private ?? []).map(
+          (name) => [name, new Uint8Array(all.get(name)!.length).fill(GARBAGE)] as const,
+        );
+        compileKernel(kernel, program, new Map([...all, ...own]), { thread, threads: order.length })();
+      }
+  }
+  return all;
+}
+
+/** Whether there is a parallel loop among the statements: threads share them out. */
+export const isShared = (stmts: readonly Stmt[]): boolean =>
+  stmts.some(
+    (s) =>
+      (s.k === "for" && (s.parallel === true || isShared(s.body))) ||
+      (s.k === "if" && (isShared(s.then) || isShared(s.else))),
+  );
+
 /** As `runProgram`, split: compile once, run often on the returned bytes. */
 export function prepareProgram(
   program: Program,
@@ -163,7 +194,13 @@ function countExprs(stmts: readonly Stmt[]): number {
   return n;
 }
 
-function compileKernel(kernel: Kernel, program: Program, memory: Memory): Step {
+/** Thread `thread` of `threads` takes turns ⌊n·thread/threads⌋ to ⌊n·(thread+1)/threads⌋ of every parallel loop. */
+interface Share {
+  readonly thread: number;
+  readonly threads: number;
+}
+
+function compileKernel(kernel: Kernel, program: Program, memory: Memory, share?: Share): Step {
   const f = registerFile(countExprs(kernel.body) + 1);
   const buffers = new Map<string, Buffer>(program.buffers.map((b) => [b.name, b]));
   const slots = new Map<string, number>();
@@ -286,10 +323,15 @@ function compileKernel(kernel: Kernel, program: Program, memory: Memory): Step {
         slots.set(s.i, i);
         const body = block(s.body);
         const { step } = s;
+        const { thread, threads } = (s.parallel && share) || { thread: 0, threads: 1 };
         steps.push(() => {
-          const end = f.i32[endValue * 4]!;
+          let end = f.i32[endValue * 4]!;
           let at = f.i32[start * 4]!;
           if (at >= end) fault(`for ${s.i} from ${at} to ${end} is empty`);
+          const turns = Math.ceil((end - at) / step);
+          end = Math.min(end, at + step * Math.floor((turns * (thread + 1)) / threads));
+          at += step * Math.floor((turns * thread) / threads);
+          if (at >= end) return;
           do {
             f.i32[i * 4] = at;
             body();

@@ -83,9 +83,13 @@ export type Stmt =
   /** Mutable variable (accumulator, pointer) and its assignment. */
   | { readonly k: "var"; readonly name: string; readonly value: Expr }
   | { readonly k: "set"; readonly name: string; readonly value: Expr }
-  /** i = start; do { body; i += step } while (i < end). The body runs at least once: start < end must hold. step > 0. */
+  /**
+   * i = start; do { body; i += step } while (i < end). The body runs at least once: start < end must hold. step > 0.
+   * `parallel`: the turns may run in any order, or at once on several threads; the verifier proves it.
+   */
   | {
       readonly k: "for";
+      readonly parallel?: true;
       readonly i: string;
       readonly start: Expr;
       readonly end: Expr;
@@ -128,6 +132,12 @@ export interface Kernel {
   /** Names of the buffers it may touch; `store`, `fill` and `copy` only to those in `writes`. */
   readonly reads: readonly string[];
   readonly writes: readonly string[];
+  /** Scratch buffers of which every thread has a copy of its own. */
+  readonly private?: readonly string[];
+  /**
+   * Without parallel loops, one thread runs it. With them, every thread does, each with its share of their turns: outside of
+   * them only private buffers are written.
+   */
   readonly body: readonly Stmt[];
 }
 
@@ -221,6 +231,8 @@ export const signatures = {
   "dot2.i32x4": sig(["i16x8", "i16x8"], "i32x4"),
   /** out[i] = acc[i] + Σ_{j<4} w[4i+j]·x[4i+j]; args (acc, w signed, x unsigned). */
   "dot4_s8u8.i32x4": sig(["i32x4", "i8x16", "i8x16"], "i32x4"),
+  /** The same with x signed. */
+  "dot4_s8s8.i32x4": sig(["i32x4", "i8x16", "i8x16"], "i32x4"),
   /** High 32 bits of the signed 64-bit product, lane by lane. */
   "mulhi_s.i32x4": sig(["i32x4", "i32x4"], "i32x4"),
 } as const satisfies Record<string, Sig>;

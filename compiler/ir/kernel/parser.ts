@@ -37,6 +37,7 @@ const K = {
   kernel: keyword("kernel"),
   reads: keyword("reads"),
   writes: keyword("writes"),
+  private: keyword("private"),
   data: keyword("data"),
   bytes: keyword("bytes"),
   align: keyword("align"),
@@ -46,6 +47,7 @@ const K = {
   for: keyword("for"),
   to: keyword("to"),
   step: keyword("step"),
+  parallel: keyword("parallel"),
   if: keyword("if"),
   else: keyword("else"),
   lane: keyword("lane"),
@@ -169,8 +171,12 @@ class Grammar extends EmbeddedActionsParser {
     const reads = this.SUBRULE(this.names);
     this.CONSUME(K.writes);
     const writes = this.SUBRULE2(this.names);
+    const own = this.OPTION(() => {
+      this.CONSUME(K.private);
+      return this.SUBRULE3(this.names);
+    });
     const body = this.SUBRULE(this.block);
-    return this.ACTION(() => ({ name: nameOf(name), reads, writes, body }));
+    return this.ACTION(() => ({ name: nameOf(name), reads, writes, ...(own && { private: own }), body }));
   });
 
   private names = this.RULE("names", (): string[] => {
@@ -243,9 +249,18 @@ class Grammar extends EmbeddedActionsParser {
     const end = this.SUBRULE2(this.expr);
     this.CONSUME(K.step);
     const step = this.SUBRULE(this.int);
+    const parallel = this.OPTION(() => this.CONSUME(K.parallel));
     this.ACTION(() => this.scope.set(nameOf(t), "i32"));
     const body = this.SUBRULE(this.block);
-    return this.ACTION(() => ({ k: "for", i: nameOf(t), start, end, step, body }));
+    return this.ACTION(() => ({
+      k: "for",
+      ...(parallel && { parallel: true }),
+      i: nameOf(t),
+      start,
+      end,
+      step,
+      body,
+    }));
   });
 
   private branch = this.RULE("branch", (): Stmt => {

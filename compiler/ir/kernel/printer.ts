@@ -12,7 +12,8 @@ export function printProgram(program: Program): string {
 
 export function printKernel(kernel: Kernel): string {
   const list = (names: readonly string[]): string => names.map(at).join(", ");
-  const head = `kernel ${at(kernel.name)} reads(${list(kernel.reads)}) writes(${list(kernel.writes)}) {\n`;
+  const own = kernel.private?.length ? ` private(${list(kernel.private)})` : "";
+  const head = `kernel ${at(kernel.name)} reads(${list(kernel.reads)}) writes(${list(kernel.writes)})${own} {\n`;
   return `${head}${kernel.body.map((s) => printStmt(s, "  ")).join("")}}\n`;
 }
 
@@ -62,7 +63,7 @@ function printStmt(s: Stmt, indent: string): string {
     case "set":
       return `${indent}${s.k} ${value(s.name)} = ${printExpr(s.value)}\n`;
     case "for":
-      return `${indent}for ${value(s.i)} = ${printExpr(s.start)} to ${printExpr(s.end)} step ${s.step} ${block(s.body)}\n`;
+      return `${indent}for ${value(s.i)} = ${printExpr(s.start)} to ${printExpr(s.end)} step ${s.step}${s.parallel ? " parallel" : ""} ${block(s.body)}\n`;
     case "if":
       return `${indent}if ${printExpr(s.cond)} ${block(s.then)}${s.else.length ? ` else ${block(s.else)}` : ""}\n`;
     case "store": {

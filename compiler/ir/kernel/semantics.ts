@@ -194,6 +194,20 @@ const S16 = [-32768, 32767] as const;
 const U16 = [0, 65535] as const;
 
 /** Total: an op of `signatures` without a meaning does not compile. */
+/** acc + Σ w·x of byte quads, x read as `view`; `pair` is what becomes of the sum of two products. */
+export const dot4 =
+  (view: "i8" | "u8", pair: (sum: number) => number = (sum) => sum): Meaning =>
+  (f, out, acc, w, x) => {
+    for (let i = 0; i < 4; i++) {
+      let sum = f.i32[acc * 4 + i]!;
+      for (let j = 4 * i; j < 4 * i + 4; j += 2) {
+        const [u, v] = [w * 16 + j, x * 16 + j];
+        sum += pair(f.i8[u]! * f[view][v]! + f.i8[u + 1]! * f[view][v + 1]!);
+      }
+      f.i32[out * 4 + i] = sum;
+    }
+  };
+
 export const semantics: { readonly [K in OpName]: Meaning } = {
   "add.i32": scalar32("i32", (x, y) => x + y),
   "sub.i32": scalar32("i32", (x, y) => x - y),
@@ -402,13 +416,8 @@ export const semantics: { readonly [K in OpName]: Meaning } = {
       f.i32[out * 4 + i] = f.i16[x]! * f.i16[y]! + f.i16[x + 1]! * f.i16[y + 1]!;
     }
   },
-  "dot4_s8u8.i32x4": (f, out, acc, w, x) => {
-    for (let i = 0; i < 4; i++) {
-      let sum = f.i32[acc * 4 + i]!;
-      for (let j = 4 * i; j < 4 * i + 4; j++) sum += f.i8[w * 16 + j]! * f.u8[x * 16 + j]!;
-      f.i32[out * 4 + i] = sum;
-    }
-  },
+  "dot4_s8u8.i32x4": dot4("u8"),
+  "dot4_s8s8.i32x4": dot4("i8"),
   "mulhi_s.i32x4": (f, out, a, b) => {
     for (let i = 0; i < 4; i++)
       f.i32[out * 4 + i] = Number((BigInt(f.i32[a * 4 + i]!) * BigInt(f.i32[b * 4 + i]!)) >> 32n);

@@ -1,6 +1,7 @@
 /** Checks that a program means something: types, scopes, names, buffers, immediates. Addresses are checked when run. */
 import { type Diagnostic, quote } from "../diagnostics.ts";
 import { buffersInvalid, kernelInvalid } from "../messages-kernel.ts";
+import { accessesOf } from "./accesses.ts";
 import {
   type Buffer,
   type Expr,
@@ -13,6 +14,7 @@ import {
   type StoreOp,
   signatures,
 } from "./ir.ts";
+import { type Marks, raceOf } from "./races.ts";
 
 const scalars: readonly KType[] = ["i32", "i64"];
 const vectors: readonly KType[] = ["i8x16", "i16x8", "i32x4", "i64x2"];
@@ -222,7 +224,36 @@ function verifyKernel(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>, foun
     }
   };
 
+  const before = found.length;
   block(kernel.body, new Map());
+  if (found.length === before) verifySharing(kernel, buffers, bad);
+}
+
+/** Parallel loops are not nested, and whatever the threads do at once is proved to be independent. */
+function verifySharing(
+  kernel: Kernel,
+  buffers: ReadonlyMap<string, Buffer>,
+  bad: (text: string) => void,
+): void {
+  for (const name of kernel.private ?? [])
+    if (buffers.get(name)?.role !== "temp" || !kernel.writes.includes(name))
+      bad(`private ${quote(name)} is not a temp buffer that the kernel writes`);
+  const marks = new Map<Stmt, "turns">();
+  const visit = (stmts: readonly Stmt[], inside: boolean): void => {
+    for (const s of stmts) {
+      if (s.k === "if") [s.then, s.else].forEach((b) => void visit(b, inside));
+      if (s.k !== "for") continue;
+      if (s.parallel && inside) bad(`the parallel loop %${s.i} is inside another`);
+      if (s.parallel) marks.set(s, "turns");
+      visit(s.body, inside || s.parallel === true);
+    }
+  };
+  visit(kernel.body, false);
+  if (marks.size === 0) return;
+  const constants = new Set([...buffers.values()].flatMap((b) => (b.role === "const" ? [b.name] : [])));
+  const own = new Set(kernel.private);
+  const race = raceOf(accessesOf(kernel, buffers), marks as Marks, (name) => own.has(name), constants);
+  if (race) bad(race.text);
 }
 
 const describe = (e: Expr): string =>
