@@ -17,10 +17,11 @@ import { liteRtEntrant } from "./litert.ts";
 import { liteRtVersion } from "./litert-files.ts";
 import { openInNode } from "./litert-node.ts";
 import { machineOf } from "./machine.ts";
+import { drawRatios } from "./plot.ts";
 import { type Ort, type RaceResult, race, typedFor } from "./race.ts";
 import { markdown, replaceSection } from "./report.ts";
 import type { ModelResult, Refused, Results, StartResult } from "./results.ts";
-import { ortSizes, qcSizes } from "./sizes.ts";
+import { ortSizes, packedWeights, qcSizes } from "./sizes.ts";
 import type { StartInfo } from "./start.ts";
 
 const { values, positionals } = parseArgs({
@@ -125,7 +126,11 @@ for (const source of sources(positionals)) {
   models.push({
     name: c.name,
     macs,
-    sizes: { qc: qcSizes(c.files), ort: ortSizes(c.peers[result.best]!.onnx) },
+    sizes: {
+      qc: qcSizes(c.files),
+      ort: ortSizes(c.peers[result.best]!.onnx),
+      weights: packedWeights(c.compiled.report),
+    },
     arenaPeak: sizes.arenaPeak,
     start: browser ? await browser.start(c, result, values.quick ? 1 : 3) : measureStart(c, result),
     compileMs: c.compileMs,
@@ -148,5 +153,6 @@ if (!values["no-write"]) {
     at(browser ? "results-browser.json" : "results.json"),
     `${JSON.stringify(results, undefined, 2)}\n`,
   );
+  if (browser) drawRatios(results);
   writeFileSync(at("README.md"), replaceSection(readFileSync(at("README.md"), "utf8"), section, text));
 }

@@ -5,13 +5,13 @@ import type { LiteRtBuild } from "./litert.ts";
 import type { Machine } from "./machine.ts";
 import type { Aside, LiteRtResult } from "./race.ts";
 import type { ModelResult, Results } from "./results.ts";
-import { type Shipped, together } from "./sizes.ts";
+import { beyondWeights, type Shipped, together } from "./sizes.ts";
 
 const significant = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toPrecision(3));
 const spread = ({ median, p10, p90 }: Spread): string =>
   `${significant(median)} (${significant(p10)}–${significant(p90)})`;
 const times = (x: number): string => `${x.toFixed(2)}×`;
-const kb = (bytes: number): string => (bytes / 1000).toFixed(bytes < 10_000 ? 1 : 0);
+const kb = (bytes: number): string => (bytes / 1000).toFixed(Math.abs(bytes) < 10_000 ? 1 : 0);
 const size = (s: Shipped): string => `${kb(s.raw)} / ${kb(s.gzip)}`;
 
 /** Cells in columns; the first column is text, the others are figures. */
@@ -116,14 +116,29 @@ const asides = (models: readonly ModelResult[]): string[] => {
 
 const sizes = (models: readonly ModelResult[]): string =>
   table(
-    ["model", "qc kB", "with relaxed kB", "onnxruntime-web kB", "ratio gzip", "arena kB", "memory kB"],
+    [
+      "model",
+      "weights kB",
+      "qc kB",
+      "beyond weights",
+      "with relaxed kB",
+      "beyond weights",
+      "onnxruntime-web kB",
+      "ratio gzip",
+      "arena kB",
+      "memory kB",
+    ],
     models.map((m) => {
       const { js, wasm, relaxed } = m.sizes.qc;
       const least = together([js, wasm]);
+      const beyond = beyondWeights(m.sizes.qc, m.sizes.weights);
       return [
         m.name,
+        kb(m.sizes.weights),
         size(least),
+        kb(beyond.baseline),
         size(together([least, relaxed])),
+        kb(beyond.relaxed),
         size(m.sizes.ort),
         times(m.sizes.ort.gzip / least.gzip),
         kb(m.arenaPeak),

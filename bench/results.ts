@@ -25,7 +25,7 @@ export interface ModelResult extends RaceResult {
   readonly name: string;
   readonly macs: Macs;
   /** Bytes. */
-  readonly sizes: { readonly qc: QcSizes; readonly ort: Shipped };
+  readonly sizes: { readonly qc: QcSizes; readonly ort: Shipped; readonly weights: number };
   readonly arenaPeak: number;
   readonly start?: StartResult;
   /** Of `compileModel`, without start-up. */

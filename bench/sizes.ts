@@ -1,6 +1,7 @@
 /** Bytes a page has to fetch. */
 import { readFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
+import type { Report } from "../compiler/compiled.ts";
 import type { ArtifactFile } from "../compiler/index.ts";
 
 export interface Shipped {
@@ -31,6 +32,22 @@ export function qcSizes(files: readonly ArtifactFile[]): QcSizes {
   };
   return { js: part("model.js"), wasm: part("model.wasm"), relaxed: part("model.relaxed.wasm") };
 }
+
+/**
+ * Bytes of the weights alone: over the weight tensors of the integer graph, elements times the least width in bits that holds
+ * every one of them, divided by 8. Channels folded into constants are no longer among them.
+ */
+export const packedWeights = ({ layers }: Report): number =>
+  layers.reduce((sum, { weights }) => sum + (weights?.bytes ?? 0), 0);
+
+/** What a page fetches beyond the weights: its files after gzip, minus `packedWeights`. */
+export const beyondWeights = (
+  { js, wasm, relaxed }: QcSizes,
+  weights: number,
+): { readonly baseline: number; readonly relaxed: number } => ({
+  baseline: js.gzip + wasm.gzip - weights,
+  relaxed: js.gzip + wasm.gzip + relaxed.gzip - weights,
+});
 
 const ortFile = (name: string): Shipped =>
   shipped(readFileSync(new URL(`../node_modules/onnxruntime-web/dist/${name}`, import.meta.url)));
