@@ -6,6 +6,7 @@ import { dense } from "../../compiler/ir/dense.ts";
 import { interpretFunc } from "../../compiler/ir/interpreter.ts";
 import type { Program } from "../../compiler/ir/kernel/ir.ts";
 import type { Dense, Func, Value } from "../../compiler/ir/module.ts";
+import type { Target } from "../../compiler/ir/target.ts";
 import { type IntType, intMax, intMin, sizeOf, type TensorType } from "../../compiler/ir/types.ts";
 import {
   CONTAINER_BYTES,
@@ -16,7 +17,7 @@ import {
   type Layout,
 } from "../../compiler/passes/lower/layout.ts";
 import type { Lowering } from "../../compiler/passes/lower/stage.ts";
-import { difference, engine } from "../kernel/harness.ts";
+import { difference, type Engine, engine } from "../kernel/harness.ts";
 import type { Random } from "./rescales.ts";
 
 const GARBAGE = 0xa5;
@@ -135,13 +136,18 @@ export function stageFunc(build: (b: FuncBuilder, param: (type: TensorType) => V
   return b.build();
 }
 
-/** Lowers, runs in the interpreter and in WASM, compares every byte of the output buffer. */
-export async function checkStage(lower: Lowering, c: StageCase): Promise<Program> {
+/** Lowers for a target, runs in the interpreter and in WASM, compares every byte of the output buffer. */
+export async function checkStage(
+  lower: Lowering,
+  c: StageCase,
+  target: Target = wasmSimd,
+  engines: readonly Engine[] = ["interpreter", "baseline"],
+): Promise<Program> {
   const lowered = lower({
     func: c.func,
     inputs: c.inputs.map((p) => p.layout),
     outputs: [c.output.layout],
-    target: wasmSimd,
+    target,
     name: "stage",
   });
   if (!lowered) throw new Error("not of this family");
@@ -158,10 +164,13 @@ export async function checkStage(lower: Lowering, c: StageCase): Promise<Program
     ...c.inputs.map((p, i) => [p.layout.buffer, encode(p, c.args[i]!.data)] as const),
     [c.output.layout.buffer, new Uint8Array(c.output.bytes).fill(GARBAGE)] as const,
   ]);
+  const scratch = lowered.buffers.filter((b) => b.data === undefined);
+  const start = new Map(memory);
+  for (const b of scratch) start.set(b.name, new Uint8Array(b.bytes).fill(GARBAGE));
   const expected = new Map([...memory, [c.output.layout.buffer, encode(c.output, want!.data)]]);
-  for (const which of ["interpreter", "baseline"] as const) {
+  for (const which of engines) {
     const run = await engine(program, which);
-    const found = difference(expected, run(memory));
+    const found = difference(expected, run(start));
     if (found)
       expect({ which, found, layout: c.output.layout, inputs: c.inputs.map((p) => p.layout) }).toBe("equal");
   }

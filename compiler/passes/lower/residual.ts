@@ -2,10 +2,12 @@
  * What finishes the accumulators of a contraction: its epilogue, or two of them with a residual in between. The first result
  * stays in i32 lanes, clamped as the graph says, and meets the other tensor in the second rescale without touching memory.
  */
-import { type Expr, load, op } from "../../ir/kernel/ir.ts";
+import type { Expr } from "../../ir/kernel/ir.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import type { Block } from "./block.ts";
+import { operandLayout } from "./elementwise.ts";
+import { loadGroups } from "./elementwise-load.ts";
 import { createEpilogue, type Epilogue, type Post } from "./epilogue.ts";
 import { epilogueOf, lastAxisRescale, stepsOf } from "./epilogue-stage.ts";
 import type { Layout } from "./layout.ts";
@@ -87,7 +89,7 @@ export function finisherOf(stage: Stage, block: Block, size: number): Finisher {
     post: clampOf(join.after),
   });
   const other: Value = join.join.operands[1 - join.own]!;
-  const residual = stage.inputs[stage.func.params.findIndex((p) => p.value === other)]!;
+  const residual = operandLayout(stage, block, other);
   return {
     hasInit: first.hasInit,
     init: first.init,
@@ -133,25 +135,5 @@ function joinRows(
 }
 
 /** `vectors` × 4 consecutive elements widened to i32 lanes. */
-function loadLanes(b: Block, l: Layout, { addr, offset }: Place, vectors: number): Expr[] {
-  const out: Expr[] = [];
-  for (let j = 0; j < vectors; j += 2) {
-    const e = l.container === "u8" || l.container === "i8" ? 1 : 2;
-    const signed = l.container === "i8" || l.container === "i16";
-    const from = l.offset + offset + j * 4 * e;
-    const half = b.bind(
-      e === 1
-        ? load("i16x8", l.buffer, addr, from, signed ? "load8x8_s" : "load8x8_u")
-        : load("i16x8", l.buffer, addr, from),
-      "res",
-    );
-    out.push(
-      op(signed ? "extend_low_s.i32x4" : "extend_low_u.i32x4", [half]),
-      op(signed ? "extend_high_s.i32x4" : "extend_high_u.i32x4", [half]),
-    );
-  }
-  return out.slice(0, vectors);
-}
-
-/** Containers a residual may have. */
-export const joinable = (l: Layout): boolean => l.container !== "i32";
+const loadLanes = (b: Block, l: Layout, { addr, offset }: Place, vectors: number): Expr[] =>
+  loadGroups(b, l, addr, l.offset + offset, vectors);

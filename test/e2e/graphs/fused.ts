@@ -141,4 +141,13 @@ export const fusedCases: readonly GraphCase[] = [
       g.q(g.op("Add", [dead(), dead()]), 0.05, 9),
     ];
   }),
+  graphCase("residual that is an accumulator of 32 bits, or a constant", (g) => {
+    const a = x(g, eight);
+    const wide = g.op("Conv", [a, g.weights([8, 8, 1, 1])]);
+    const flat = g.fq(g.op("MatMul", [x(g, [7, 8]), g.weights([8, 5])]), 0.5, 99);
+    return [
+      g.q(g.op("Add", [conv(g, a), wide]), 0.7, 100),
+      g.q(g.op("Add", [flat, g.weights([7, 5], 0.9)]), 0.7, 100),
+    ];
+  }),
 ];
