@@ -6,6 +6,38 @@ export interface Tile {
   readonly columns: number;
 }
 
+/** Measured in the engine, in cycles or instructions per cycle: what the cost model of schedules is made of. */
+export interface Costs {
+  /** Dot products per cycle with operands in registers, the additions to the accumulators included. */
+  readonly dots: number;
+  readonly loads: number;
+  readonly shuffles: number;
+  /** Whether one instruction multiplies byte quads and accumulates. */
+  readonly fused: boolean;
+  /** Until an accumulator can be used again. */
+  readonly latency: number;
+  /** A register too many in the inner loop, per K-group. */
+  readonly spill: number;
+  /** A turn of the inner loop, entering and leaving it, a register tile, and a row of one. */
+  readonly turn: number;
+  readonly loop: number;
+  readonly tile: number;
+  readonly row: number;
+  /** Four accumulators through the epilogue, by class of the rescale; the sum of two halves; the load of a residual; a pool. */
+  readonly epilogue: { readonly [rescale: string]: number };
+  readonly join: number;
+  readonly residual: number;
+  readonly pool: number;
+  /** Widening 16 bytes of activations, and a K-group of a panel, 32 bytes. */
+  readonly widenInput: number;
+  readonly widenWeights: number;
+  /** Bytes of activations that stay in the first cache beside the rest, and a line that does not. */
+  readonly cacheBytes: number;
+  readonly miss: number;
+  /** An instruction written out, whatever it does: the first time its code has to come from a farther cache. */
+  readonly code: number;
+}
+
 export interface Target {
   /** Stable name, as in `--target`. */
   readonly name: string;
@@ -23,4 +55,5 @@ export interface Target {
   readonly vectorTile: Tile;
   /** How many K groups an inner contraction loop handles per turn. */
   readonly unroll: number;
+  readonly costs: Costs;
 }

@@ -17,8 +17,9 @@ import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool } from "./pooled.ts";
 import { type Finisher, finisherOf } from "./residual.ts";
-import { chooseContraction, PANEL } from "./schedule/contraction.ts";
-import { type ContractionWork, keyOf } from "./schedule/schedule.ts";
+import { PANEL } from "./schedule/contraction.ts";
+import { choose } from "./schedule/index.ts";
+import type { ContractionWork } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { GROUP_BYTES, packedPanels, splitWeights, type WeightTerm } from "./weights.ts";
 import { addOutliers, extentOf, widenedInput, widenPanels } from "./widen.ts";
@@ -63,12 +64,24 @@ interface Operands extends Pick<Geometry, "inRow" | "inPixel" | "inGroup" | "inO
   readonly panelBytes: number;
 }
 
+/**
+ * The dot product of a K-group. `quads`: bytes, four k to a lane. `pairs`: 16-bit activations and weights, two k to a lane.
+ * `halves`: 16-bit activations and byte weights of four k, widened as they are loaded; a register has two columns, each as
+ * two sums that are joined at the end.
+ */
+type Form = "quads" | "pairs" | "halves";
+
 /** What the tiles of one contraction share. */
 interface Emitter extends Operands {
   readonly y: Layout;
   readonly g: Geometry;
-  /** 16-bit activations and weights. */
-  readonly wide: boolean;
+  readonly form: Form;
+  /** The target has a dot product of byte quads. */
+  readonly native: boolean;
+  /** K-groups per turn of the inner loop, which is also the longest stretch written out without one. */
+  readonly unroll: number;
+  /** The input is a widened copy of one part. */
+  readonly widened: boolean;
   /** Packed panels that have to be widened into `weights` before use, and where their outliers belong. */
   readonly narrow: { readonly weights: string; readonly panelBytes: number } | undefined;
   readonly outliers: { readonly targets: string; readonly count: number; readonly own: number } | undefined;
@@ -99,10 +112,11 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const pooling = split && poolingOf(split, k.block, size);
   const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
   const work = workOf(stage, g, terms.length - g.segments.length, finisher, pooling);
-  const key = keyOf(work);
-  const tile = stage.tuning?.get(key) ?? chooseContraction(stage.target, work);
+  const choice = choose(work, stage.target, stage.tuning);
+  const tile = choice.schedule;
   const plan = planOf(g, y, finisher.residual, tile.strip);
-  const widened = tile.operands === "widened" ? widenedInput(k.block, plan.g) : undefined;
+  const widened = tile.widen === "nothing" ? undefined : widenedInput(k.block, plan.g);
+  const both = tile.widen === "both";
   const whole = terms.filter((t) => t.addsTo === undefined);
   const targets = terms.flatMap((t) => (t.addsTo === undefined ? [] : [t.addsTo * 2 * GROUP_BYTES]));
   const em: Emitter = {
@@ -110,18 +124,20 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     x: x.buffer,
     elementBytes: bytes ? 1 : 2,
     ...packed,
-    ...(widened && {
-      ...widened,
-      elementBytes: 2,
+    ...(widened && { ...widened, elementBytes: 2 }),
+    ...(both && {
       weights: k.block.scratch(2 * packed.panelBytes * tile.panels, "w"),
       panelBytes: 2 * packed.panelBytes,
     }),
     y,
     g: plan.g,
-    wide: !bytes || widened !== undefined,
-    narrow: widened && packed,
+    form: !bytes || both ? "pairs" : widened ? "halves" : "quads",
+    native: stage.target.dot4,
+    unroll: tile.unroll,
+    widened: widened !== undefined,
+    narrow: both ? packed : undefined,
     outliers:
-      widened && targets.length > 0
+      both && targets.length > 0
         ? {
             targets: k.block.constant(bytesOf(targets, "i32"), "outliers"),
             count: targets.length,
@@ -129,7 +145,7 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
           }
         : undefined,
     init,
-    runs: widened ? uniformRuns(whole).map(widenRun) : uniformRuns(terms),
+    runs: both ? uniformRuns(whole).map(pairsOf) : uniformRuns(terms).map(widened ? widenRun : (r) => r),
     finisher,
     plan,
     pooling,
@@ -158,7 +174,7 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     "part",
   );
   const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
-  return { ...k.finish(reads, [y.buffer]), choice: { key, schedule: tile } };
+  return { ...k.finish(reads, [y.buffer]), choice };
 }
 
 function workOf(
@@ -214,7 +230,7 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, part, group, first, 
   }
   const pw = em.narrow ? c32(0) : packed;
   const { plan } = em;
-  const xg = b.bind(add(scale(group, em.inGroup), scale(part, em.narrow ? 0 : plan.inPart)), "xg");
+  const xg = b.bind(add(scale(group, em.inGroup), scale(part, em.widened ? 0 : plan.inPart)), "xg");
   const yc = b.bind(add(scale(channel, CONTAINER_BYTES[y.container]), scale(part, plan.outPart)), "yc");
   const joined = em.finisher.residual;
   const rc = joined
@@ -269,9 +285,11 @@ function computeTile(
   channel: Expr,
 ): readonly Expr[] {
   const { init } = em;
-  const vectors = panels * 2;
-  const start = (j: number): Expr =>
-    init === undefined ? konst("i32x4", 0) : load("i32x4", init, scale(channel, 4), j * VECTOR_BYTES);
+  const halves = em.form === "halves";
+  const vectors = panels * (halves ? 4 : 2);
+  const initial = (j: number): Expr | undefined =>
+    init === undefined ? undefined : load("i32x4", init, scale(channel, 4), j * VECTOR_BYTES);
+  const start = (j: number): Expr => (halves ? undefined : initial(j)) ?? konst("i32x4", 0);
   const acc: Mutable[][] = [];
   for (let i = 0; i < rows; i++)
     acc.push(
@@ -285,12 +303,15 @@ function computeTile(
     at += run.count * run.pitch * GROUP_BYTES;
   }
   const places = acc.map((_, i) => ({ addr: rp, offset: i * em.plan.residualPixel }));
-  return em.finisher.emit(
-    b,
-    acc.map((row) => row.map((v) => v.ref)),
-    channel,
-    places,
+  const joined = (row: readonly Mutable[], j: number): Expr => {
+    const sum = joinHalves(row[2 * j]!.ref, row[2 * j + 1]!.ref);
+    const from = initial(j);
+    return b.bind(from ? op("add.i32x4", [sum, from]) : sum, "c");
+  };
+  const sums = acc.map((row) =>
+    halves ? Array.from({ length: panels * 2 }, (_, j) => joined(row, j)) : row.map((v) => v.ref),
   );
+  return em.finisher.emit(b, sums, channel, places);
 }
 
 /** The K loop of one run; its weights start `at` bytes into each panel. */
@@ -321,8 +342,15 @@ function emitRun(
   );
 }
 
-/** K-groups handled per turn of the inner loop, and the longest stretch written out without a loop. */
-const UNROLL = 2;
+const EVEN_LANES = [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27];
+const ODD_LANES = [4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31];
+
+/** [a0 a1 b0 b1], [c0 c1 d0 d1] → [a b c d]. */
+const joinHalves = (low: Expr, high: Expr): Expr =>
+  op("add.i32x4", [
+    op("shuffle.i32x4", [low, high], EVEN_LANES),
+    op("shuffle.i32x4", [low, high], ODD_LANES),
+  ]);
 
 function emitPiece(
   b: Block,
@@ -334,8 +362,9 @@ function emitPiece(
   w: Expr,
   wOffset: number,
 ): void {
-  const groupBytes = (em.wide ? 2 : 4) * em.elementBytes;
-  const straight = groups <= UNROLL ? groups : groups % UNROLL;
+  const { unroll } = em;
+  const groupBytes = (em.form === "pairs" ? 2 : 4) * em.elementBytes;
+  const straight = groups <= unroll ? groups : groups % unroll;
   const looped = groups - straight;
   if (looped > 0) {
     const xk = b.variable(x, "xk");
@@ -343,11 +372,11 @@ function emitPiece(
     b.loopBetween(
       wk,
       b.bind(add(wk, looped * GROUP_BYTES), "we"),
-      UNROLL * GROUP_BYTES,
+      unroll * GROUP_BYTES,
       (q, inner) => {
-        for (let u = 0; u < UNROLL; u++)
+        for (let u = 0; u < unroll; u++)
           emitGroup(inner, em, acc, xk.ref, xOffset + u * groupBytes, q, u * GROUP_BYTES);
-        inner.set(xk, add(xk.ref, UNROLL * groupBytes));
+        inner.set(xk, add(xk.ref, unroll * groupBytes));
       },
       "q",
     );
@@ -366,17 +395,24 @@ function emitGroup(
   w: Expr,
   wOffset: number,
 ): void {
-  const type = em.wide ? "i16x8" : "i8x16";
-  const vectors = acc[0]!.length;
-  const ws = Array.from({ length: vectors }, (_, j) =>
-    b.bind(load(type, em.weights, w, wOffset + (j >> 1) * em.panelBytes + (j & 1) * VECTOR_BYTES), "w"),
-  );
+  const { form } = em;
+  const type = form === "quads" ? "i8x16" : "i16x8";
+  // Operands of a panel, and how they lie in it.
+  const each = form === "halves" ? 4 : 2;
+  const ws = acc[0]!.map((_, j) => {
+    const offset = wOffset + Math.floor(j / each) * em.panelBytes + ((j % each) * GROUP_BYTES) / each;
+    const vector = load(type, em.weights, w, offset, form === "halves" ? "load8x8_s" : "load");
+    // What a single row uses is loaded where it is used: fewer registers are alive at a time.
+    return acc.length === 1 && (form !== "quads" || em.native) ? vector : b.bind(vector, "w");
+  });
   acc.forEach((row, i) => {
-    const a = b.bind(load(type, em.x, x, xOffset + i * em.inPixel, "load32_splat"), "a");
+    const splat = form === "halves" ? "load64_splat" : "load32_splat";
+    const a = b.bind(load(type, em.x, x, xOffset + i * em.inPixel, splat), "a");
     row.forEach((c, j) => {
-      const product = em.wide
-        ? op("add.i32x4", [c.ref, op("dot2.i32x4", [a, ws[j]!])])
-        : op("dot4_s8u8.i32x4", [c.ref, ws[j]!, a]);
+      const product =
+        form === "quads"
+          ? op("dot4_s8u8.i32x4", [c.ref, ws[j]!, a])
+          : op("add.i32x4", [c.ref, op("dot2.i32x4", [a, ws[j]!])]);
       b.set(c, product);
     });
   });
@@ -408,12 +444,8 @@ function uniformRuns(terms: readonly WeightTerm[]): Run[] {
   return runs;
 }
 
-/** The same run over widened operands: K-groups of two. */
-const widenRun = (r: Run): Run => ({
-  offset: 2 * r.offset,
-  step: 2 * r.step,
-  count: r.count,
-  groups: Math.ceil(r.length / 2),
-  pitch: 2 * r.pitch,
-  length: r.length,
-});
+/** The same run over a widened input. */
+const widenRun = (r: Run): Run => ({ ...r, offset: 2 * r.offset, step: 2 * r.step });
+
+/** The same run over two widened operands: K-groups of two. */
+const pairsOf = (r: Run): Run => ({ ...widenRun(r), groups: Math.ceil(r.length / 2), pitch: 2 * r.pitch });

@@ -22,10 +22,11 @@ import {
   sharedHalo,
 } from "./layouts.ts";
 import { lowerMovement } from "./movement.ts";
-import { type Lifetime, planMemory } from "./plan-memory.ts";
 import { lowerNormalize } from "./normalize.ts";
+import { type Lifetime, planMemory } from "./plan-memory.ts";
 import { lowerProduct } from "./product.ts";
 import { lowerReduce } from "./reduce.ts";
+import type { Choice, Tuning } from "./schedule/schedule.ts";
 import { lowerSoftmax } from "./softmax.ts";
 import type { Lowered, Lowering, Stage } from "./stage.ts";
 import { lowerTable } from "./table.ts";
@@ -41,9 +42,9 @@ const families: readonly Lowering[] = [
   lowerWindow,
   lowerReduce,
   lowerSoftmax,
+  lowerNormalize,
   lowerMovement,
 ];
-  lowerNormalize,
 
 /** A graph input or output and where its integers lie, row-major. */
 export interface LoweredPort {
@@ -55,6 +56,8 @@ export interface LoweredPort {
 export interface Step {
   readonly kernel: string;
   readonly call: Op | undefined;
+  /** How it was made, for the families that have schedules. */
+  readonly scheduled?: { readonly stage: Stage; readonly choice: Choice };
 }
 
 export interface LoweredProgram {
@@ -75,6 +78,7 @@ interface State {
   readonly module: Module;
   readonly main: Func;
   readonly target: Target;
+  readonly tuning: Tuning | undefined;
   readonly panels: PackedPanels;
   readonly readers: ReadonlyMap<Value, Op[]>;
   readonly results: ReadonlySet<Value>;
@@ -90,17 +94,24 @@ interface State {
   readonly names: Set<string>;
 }
 
-/** `panels` keeps packed weights; lowering the same module for another target takes them from there. */
+/**
+ * `tuning`: schedules to use instead of the cost model's, by the keys of the target's kernels. `panels` keeps packed weights;
+ * lowering the same module for another target takes them from there.
+ */
 export function lowerModule(
   module: Module,
   target: Target,
-  { panels = new Map() }: { readonly panels?: PackedPanels } = {},
+  {
+    tuning,
+    panels = new Map(),
+  }: { readonly tuning?: Tuning | undefined; readonly panels?: PackedPanels } = {},
 ): Result<LoweredProgram> {
   const main = module.funcs[0]!;
   const s: State = {
     module,
     main,
     target,
+    tuning,
     panels,
     readers: uses(main),
     results: new Set(main.results.map((r) => r.value)),
@@ -173,11 +184,16 @@ function ownBuffer(s: State, v: Value, role: Buffer["role"], hint: string): Layo
 }
 
 /** Emits a kernel and notes which buffers it touches when. */
-function addKernel(s: State, lowered: Lowered, call: Op | undefined): void {
+function addKernel(s: State, lowered: Lowered, call: Op | undefined, stage?: Stage): void {
   const at = s.kernels.length;
   s.kernels.push(lowered.kernel);
   s.buffers.push(...lowered.buffers);
-  s.steps.push({ kernel: lowered.kernel.name, call });
+  const { choice } = lowered;
+  s.steps.push({
+    kernel: lowered.kernel.name,
+    call,
+    ...(stage && choice && { scheduled: { stage, choice } }),
+  });
   const consts = new Set(lowered.buffers.filter((b) => b.role === "const").map((b) => b.name));
   for (const name of [...lowered.kernel.reads, ...lowered.kernel.writes]) {
     if (consts.has(name)) continue;
@@ -327,16 +343,22 @@ function lowerCall(s: State, call: Op): Diagnostic | undefined {
   const inputs = call.operands.map((v, i) => operandLayout(s, v, i === 0 ? need : undefined));
   const output = resultLayout(s, call, callee, inputs);
   s.layouts.set(result, output);
-  const { target, panels } = s;
-  const stage: Stage = { func, inputs, outputs: [output], target, panels, name: uniqueName(s, func.name) };
+  const { target, tuning, panels } = s;
+  const name = uniqueName(s, func.name);
+  const stage: Stage = { func, inputs, outputs: [output], target, tuning, panels, name };
+  const lowered = lowerStage(stage);
+  if (lowered === undefined) return noKernel(root);
+  addKernel(s, lowered, call, stage);
+  return undefined;
+}
+
+/** The kernel of the first family that knows the stage. */
+export function lowerStage(stage: Stage): Lowered | undefined {
   for (const family of families) {
     const lowered = family(stage);
-    if (lowered !== undefined) {
-      addKernel(s, lowered, call);
-      return undefined;
-    }
+    if (lowered !== undefined) return lowered;
   }
-  return noKernel(root);
+  return undefined;
 }
 
 /** Outputs are row-major in a buffer that lives to the end; a param or a view with gaps is copied. */

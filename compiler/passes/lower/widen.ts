@@ -105,7 +105,8 @@ export function widenedInput(b: Block, g: Geometry): WidenedInput {
   const apart = g.rows > 1 && span <= g.inRow;
   const pitch = apart ? Math.ceil(span / STEP) * STEP : g.inRow;
   const bytes = (g.rows - 1) * pitch + span;
-  const buffer = b.scratch(widenedBytes(bytes), "x");
+  // Dot products of four k may read three elements behind the last.
+  const buffer = b.scratch(widenedBytes(bytes + 3), "x");
   return {
     x: buffer,
     inRow: 2 * pitch,

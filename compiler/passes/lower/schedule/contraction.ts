@@ -1,40 +1,68 @@
-/** The schedules a contraction may have, and the one it gets. */
+/** The schedules a contraction may have. */
 import type { Target } from "../../../ir/target.ts";
 import type { ContractionSchedule, ContractionWork, Strip } from "./schedule.ts";
 
 /** Output channels of a panel. */
 export const PANEL = 8;
+const MOST_PANELS = 4;
+const MOST_ROWS = 6;
+const UNROLLS: readonly number[] = [1, 2, 4, 8, 16];
 
-/** Rows of a tile so that tiles of nearly equal height cover the pixels. */
-const tileRows = (pixels: number, most: number): number => Math.ceil(pixels / Math.ceil(pixels / most));
+/** Positions of a tile so that tiles of nearly equal height cover a row. */
+const balanced = (pixels: number, most: number): number => Math.ceil(pixels / Math.ceil(pixels / most));
 
-/** Widening the weights pays from a few pixels on. */
-const worthWidening = (w: ContractionWork): boolean => w.rows * w.pixels >= 4;
+const distinct = (list: readonly number[]): number[] => [...new Set(list)];
 
-export function chooseContraction(target: Target, w: ContractionWork): ContractionSchedule {
-  const wide = w.input === "u8" && worthWidening(w) ? target.wideTile : undefined;
-  const most = (wide ?? target.tiles[0]!).rows;
-  const panels = Math.ceil(w.n / PANEL);
+/** K-groups of a piece as the inner loop sees them. */
+export const groupsOf = (w: ContractionWork, widen: ContractionSchedule["widen"]): number =>
+  Math.ceil(w.length / (widen === "both" || w.input === "i16" ? 2 : 4));
+
+/** Vector registers alive in the inner loop: accumulators, weights (one at a time where one row uses them), a splat, a product. */
+export function registersOf(
+  s: Pick<ContractionSchedule, "rows" | "panels" | "widen">,
+  w: ContractionWork,
+  target: Target,
+): number {
+  const fused = target.dot4 && w.input === "u8";
+  // Two sums per register of columns where byte quads are widened on their way.
+  const each = fused || w.input === "i16" || s.widen === "both" ? 2 : 4;
+  const late = s.rows === 1 && (w.input === "i16" || target.dot4 || s.widen !== "nothing");
+  const weights = late ? 1 : each * s.panels;
+  return each * s.panels * s.rows + weights + 1 + (fused ? 0 : 1);
+}
+
+export function contractionSchedules(w: ContractionWork, target: Target): ContractionSchedule[] {
   const whole: Strip = { rows: w.rows, pixels: w.pixels };
-  const operands = wide ? "widened" : "bytes";
-  if (w.pool) return { rows: most, panels: 1, operands, strip: whole };
-  if (wide) {
-    const strip = w.images === 1 ? chooseStrip(w) : whole;
-    return {
-      rows: tileRows(w.pixels, most),
-      panels: Math.min(wide.columns / PANEL, panels),
-      operands,
-      strip,
-    };
-  }
-  const vector = w.pixels === 1;
-  const tile = vector ? target.vectorTile : target.tiles[0]!;
-  return {
-    rows: vector ? 1 : tileRows(w.pixels, most),
-    panels: Math.min(tile.columns / PANEL, panels),
-    operands,
-    strip: whole,
-  };
+  const widths: readonly ContractionSchedule["widen"][] =
+    w.input === "u8" && !target.dot4 ? ["both", "input", "nothing"] : ["nothing"];
+  const covered = w.pool ? w.pool[1] : w.pixels;
+  const rows = distinct(Array.from({ length: MOST_ROWS }, (_, i) => balanced(covered, i + 1)));
+  const most = w.pool ? 1 : Math.min(MOST_PANELS, Math.ceil(w.n / PANEL));
+  const panels = Array.from({ length: most }, (_, i) => i + 1);
+  return widths.flatMap((widen) => {
+    const groups = groupsOf(w, widen);
+    const unrolls = UNROLLS.filter((_, i) => i === 0 || UNROLLS[i - 1]! < groups);
+    const cut = widen !== "nothing" && w.images === 1 && !w.pool;
+    const strips = cut ? stripsOf(w) : [whole];
+    return rows.flatMap((r) =>
+      panels.flatMap((p) =>
+        registersOf({ rows: r, panels: p, widen }, w, target) > target.registers + 1
+          ? []
+          : unrolls.flatMap((unroll) =>
+              strips.map(
+                (strip): ContractionSchedule => ({
+                  family: "contraction",
+                  rows: r,
+                  panels: p,
+                  widen,
+                  unroll,
+                  strip,
+                }),
+              ),
+            ),
+      ),
+    );
+  });
 }
 
 /** Bytes between the first bytes that the first and the last output of a strip read, and to the end of the last. */
@@ -43,22 +71,17 @@ export const spanOf = (
   s: Strip,
 ): number => (s.rows - 1) * w.inRow + (s.pixels - 1) * w.inPixel + (w.groups - 1) * w.inGroup + w.extent;
 
-/** Bytes of widened activations that stay in a first-level cache beside a panel of weights. */
-const CACHED = 16384;
-/** Pixels over which widening a panel anew is cheap. */
-const ENOUGH = 64;
+/** Positions below which another pass over the weights is not worth looking at. */
+const FEWEST = 16;
 
-/** The strips of an image: some of its rows, or of a single row some positions, a multiple of 4. */
-export function stripsOf(w: ContractionWork): Strip[] {
+/** The strips of an image: some of its rows, or of a single row some positions, a multiple of 4; and all of it. */
+function stripsOf(w: ContractionWork): Strip[] {
   const divisors = (n: number, step: number): number[] =>
     Array.from({ length: Math.floor(n / step) }, (_, i) => (i + 1) * step).filter((d) => n % d === 0);
-  return w.rows === 1
-    ? divisors(w.pixels, 4).map((pixels) => ({ rows: 1, pixels }))
-    : divisors(w.rows, 1).map((rows) => ({ rows, pixels: w.pixels }));
-}
-
-function chooseStrip(w: ContractionWork): Strip {
-  const large = stripsOf(w).filter((s) => s.rows * s.pixels >= ENOUGH);
-  const fitting = large.filter((s) => 2 * spanOf(w, s) <= CACHED);
-  return fitting.at(-1) ?? large[0] ?? { rows: w.rows, pixels: w.pixels };
+  const parts =
+    w.rows === 1
+      ? divisors(w.pixels, 4).map((pixels) => ({ rows: 1, pixels }))
+      : divisors(w.rows, 1).map((rows) => ({ rows, pixels: w.pixels }));
+  const large = parts.filter((s) => s.rows * s.pixels >= FEWEST && s.rows * s.pixels < w.rows * w.pixels);
+  return [...large, { rows: w.rows, pixels: w.pixels }];
 }

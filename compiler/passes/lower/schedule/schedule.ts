@@ -6,13 +6,16 @@ import type { Container } from "../layout.ts";
 
 /** Tiles of output positions × panels of eight output channels, held in registers over the whole of K. */
 export interface ContractionSchedule {
+  readonly family: "contraction";
   /** Positions of a tile; a last tile of a row may have fewer. */
   readonly rows: number;
   /** Panels of a tile; the last ones of a group may be fewer. */
   readonly panels: number;
-  /** What the dot products read: bytes as they lie, or copies of both operands widened to i16 in scratch memory. */
-  readonly operands: "bytes" | "widened";
-  /** What is widened at a time: output rows and output positions of a row. They divide the image's. */
+  /** Operands of which the dot products read copies in scratch memory, widened to i16. */
+  readonly widen: "nothing" | "input" | "both";
+  /** K-groups per turn of the innermost loop, which is also the longest stretch written out without one. */
+  readonly unroll: number;
+  /** The part of an image handled at a time: output rows, and positions of a row. They divide the image's. */
   readonly strip: Strip;
 }
 
@@ -52,11 +55,17 @@ export interface ContractionWork {
 /** What was chosen for a kernel; `key` names its work, the target apart. */
 export interface Choice {
   readonly key: string;
-  readonly schedule: ContractionSchedule;
+  readonly work: Work;
+  readonly schedule: Schedule;
+  /** `refused tuning`: the tuning has a schedule for the key, but not a legal one; the cost model's is used. */
+  readonly from: "cost model" | "tuning" | "refused tuning";
 }
 
+export type Work = ContractionWork;
+export type Schedule = ContractionSchedule;
+
 /** Schedules by target and key: what a tuning file says. */
-export type Tuning = ReadonlyMap<string, ContractionSchedule>;
+export type Tuning = ReadonlyMap<string, Schedule>;
 
 /** Every fact of the work that schedules or their costs depend on, in one line. */
 export function keyOf(w: ContractionWork): string {

@@ -1,0 +1,36 @@
+/** One cost model for all kernels that have schedules: the legal ones of a work, and the cheapest. */
+import type { Target } from "../../../ir/target.ts";
+import { contractionSchedules } from "./contraction.ts";
+import { contractionCycles } from "./contraction-cost.ts";
+import { type Choice, keyOf, type Schedule, type Tuning, type Work } from "./schedule.ts";
+
+/** Every schedule the kernel can have; at least one. */
+export const legalSchedules = (work: Work, target: Target): readonly Schedule[] =>
+  contractionSchedules(work, target);
+
+/** Estimated cycles of a call. */
+export const costOf = (schedule: Schedule, work: Work, target: Target): number =>
+  contractionCycles(schedule, work, target);
+
+/** The tuning's schedule where it has a legal one for this work, else the cheapest, the first of equals. */
+export function choose(work: Work, target: Target, tuning: Tuning | undefined): Choice {
+  const key = keyOf(work);
+  const legal = legalSchedules(work, target);
+  const wanted = tuning?.get(key);
+  const text = wanted && scheduleText(wanted);
+  const found = text && legal.find((s) => scheduleText(s) === text);
+  if (found) return { key, work, schedule: found, from: "tuning" };
+  let best = legal[0]!;
+  let least = costOf(best, work, target);
+  for (const s of legal.slice(1)) {
+    const cycles = costOf(s, work, target);
+    if (cycles < least) [best, least] = [s, cycles];
+  }
+  return { key, work, schedule: best, from: wanted ? "refused tuning" : "cost model" };
+}
+
+/** One line that tells schedules apart. */
+export function scheduleText(s: Schedule): string {
+  const widened = { nothing: "bytes", input: "input widened", both: "both widened" }[s.widen];
+  return `${s.rows}x${s.panels * 8} ${widened}, unroll ${s.unroll}, strip ${s.strip.rows}x${s.strip.pixels}`;
+}
