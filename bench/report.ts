@@ -182,7 +182,7 @@ export function geomean(values: readonly number[]): number {
   return Math.exp(values.reduce((sum, v) => sum + Math.log(v), 0) / values.length);
 }
 
-const machineLine = (m: Machine): string =>
+export const machineLine = (m: Machine): string =>
   `${m.cpu}, ${m.cores} cores (${m.extensions.join(", ")}), ${m.engine}, onnxruntime-web ${m.onnxruntime}, ` +
   (m.litert === undefined ? "" : `LiteRT.js ${m.litert}, `) +
   `qc ${m.commit}, ${m.date}, load at start ${m.load.toFixed(1)} per core. ` +

@@ -100,9 +100,10 @@ function gridOf([lo, hi]: readonly [number, number]): Grid {
 
 /**
  * uint8 activations with one scale a tensor, int8 weights with one a channel, int32 biases: every float tensor between
- * quantizable operators becomes a QuantizeLinear and a DequantizeLinear, and a Relu or Clip disappears into the former.
+ * quantizable operators becomes a QuantizeLinear and a DequantizeLinear, and a Relu or Clip disappears into the former. Weights lie in
+ * ±`weightLevels`.
  */
-export function quantizedModel(net: Network): Uint8Array {
+export function quantizedModel(net: Network, weightLevels = 127): Uint8Array {
   const file: File = { nodes: [], initializers: [] };
   for (const [name, values] of net.integers) addTensor(file, name, [values.length], int64s(values));
 
@@ -137,9 +138,9 @@ export function quantizedModel(net: Network): Uint8Array {
     const channelOf = (i: number): number => Math.floor(i / inner) % channels;
     const most = new Float64Array(channels);
     for (const [i, w] of data.entries()) most[channelOf(i)] = Math.max(most[channelOf(i)]!, Math.abs(w));
-    const scales = Float32Array.from(most, (m) => m / 127);
+    const scales = Float32Array.from(most, (m) => m / weightLevels);
     const integers = Int8Array.from(data, (w, i) =>
-      Math.max(-127, Math.min(127, Math.round(w / scales[channelOf(i)]!))),
+      Math.max(-weightLevels, Math.min(weightLevels, Math.round(w / scales[channelOf(i)]!))),
     );
     const shape = axis === undefined ? [] : [channels];
     const q = addTensor(file, `${name}_quantized`, dims, integers);
