@@ -2,6 +2,7 @@
 import type { Macs, Manifest, WasmTarget } from "../runtime/format.ts";
 import type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 import type { Module } from "./ir/module.ts";
+import type { TuningFile } from "./tuning.ts";
 
 export interface CompileOptions {
   readonly target: WasmTarget;
@@ -11,12 +12,18 @@ export interface CompileOptions {
   readonly external?: ExternalData;
   /** Value of symbolic batch dimensions. Default 1. */
   readonly batch?: number;
+  /** Grids for tensors that the file leaves without, as `tensor=u8@scale` or `tensor=i4@scale,zero`. */
+  readonly grids?: readonly string[];
   /** Name in the manifest. Default: the ONNX graph's name. */
   readonly name?: string;
   /** Keeps the integer tensor of every quantizer to the end of `run()`, as `manifest.taps`. */
   readonly debug?: boolean;
   /** Fold channels that can reach one value only. Default true; results are the same without. */
   readonly foldConstants?: boolean;
+  /** Measured schedules, as `parseTuning` reads them, to use instead of the cost model's; results are the same without. */
+  readonly tuning?: TuningFile;
+  /** Where `tuning` comes from, for diagnostics. */
+  readonly tuningPath?: string;
   /** Also export every kernel by its name. */
   readonly profile?: boolean;
   /** Called when a phase of the compilation begins. */
@@ -53,6 +60,8 @@ export interface Compiled {
   readonly baseline: Uint8Array;
   /** Kernels that import `env.memory`; absent for target `wasm-simd`. */
   readonly relaxed?: Uint8Array;
+  /** The same for engines whose relaxed dot product takes signed bytes; absent where `relaxed` needs no such twin. */
+  readonly relaxedS8?: Uint8Array;
   readonly report: Report;
   /**
    * The integer graph the kernels were made from, for the reference interpreter. The entry's results are the graph's

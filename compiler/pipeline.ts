@@ -4,6 +4,7 @@ import { canonicalize } from "./passes/canonicalize.ts";
 import { certify } from "./passes/certify.ts";
 import { foldConstantChannels } from "./passes/fold-constant-channels.ts";
 import { fuseKernels } from "./passes/fuse-kernels.ts";
+import { insertQuantizers } from "./passes/insert-quantizers.ts";
 import { integerize } from "./passes/integerize/index.ts";
 import { layoutNhwc } from "./passes/layout-nhwc.ts";
 import { narrowTypes } from "./passes/narrow-types.ts";
@@ -14,6 +15,8 @@ import { signed, unsigned } from "./passes/unsigned.ts";
 export interface PipelineChoices {
   /** Keep every quantizer's tensor as an extra result. */
   readonly keepQuantizers?: boolean;
+  /** Grids for tensors without: `tensor=u8@scale,zero`. */
+  readonly grids?: readonly string[];
   /** Fold constant channels. Default true. */
   readonly foldConstants?: boolean;
 }
@@ -21,7 +24,9 @@ export interface PipelineChoices {
 /** The integer graph: exact, NHWC, not yet reduced. */
 export const integerPasses = ({
   keepQuantizers = false,
+  grids = [],
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
+  { pass: insertQuantizers, options: { grids } }, //   grids given by the user
   recognizeQuantizers, //                               arithmetic that quantizes → quantizers
   recognizeNormalizations, //                           means, squares and roots → float.normalize
   { pass: integerize, options: { keepQuantizers } }, // floats and quantizers → exact integer maps
@@ -31,17 +36,21 @@ export const integerPasses = ({
   canonicalize,
 ];
 
-/** Fewer multiplies, proofs, kernels. */
-export const loweringPasses = ({
+/** Fewer multiplies, proofs. */
+export const provingPasses = ({
   foldConstants = true,
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
   ...(foldConstants ? [foldConstantChannels] : []), // channels that can reach one value vanish
   narrowTypes, //                                      declared widths become proved widths
   certify, //                                          exact requantizations → certified multiply, add, shift
-  fuseKernels, //                                      one function per kernel
 ];
 
-/** From the certified graph before `fuseKernels` to kernels whose byte operands are signed. */
+/** From the certified graph to kernels. */
+export const kernelPasses: readonly Pass[] = [
+  fuseKernels, // one function per kernel
+];
+
+/** The same for kernels whose byte operands are signed. */
 export const signedPasses: readonly Pass[] = [
   signed, //  activations as s8, constants moved along
   certify, // what had to be moved back
@@ -50,6 +59,7 @@ export const signedPasses: readonly Pass[] = [
 
 /** Every pass, for `qc opt`. */
 export const allPasses: readonly Pass[] = [
+  insertQuantizers,
   recognizeQuantizers,
   recognizeNormalizations,
   integerize,

@@ -4,14 +4,14 @@ import type { WasmTarget } from "../../runtime/format.ts";
 import { artifactFiles, compileModel } from "../index.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 import { stemOf, writeArtifact } from "./files.ts";
+import { type ModelChoices, modelChoices } from "./model.ts";
 import { bytesText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface CompileCommand extends CommonOptions {
+export interface CompileCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   readonly output: string;
-  readonly batch?: number;
   readonly debugTensors?: boolean;
 }
 
@@ -23,7 +23,7 @@ export async function compile(path: string, options: CompileCommand, terminal: T
     target: options.target,
     path,
     external: externalDataBeside(path),
-    ...(options.batch !== undefined && { batch: options.batch }),
+    ...modelChoices(options),
     debug: options.debugTensors === true,
     onPhase: meter.phase,
   });

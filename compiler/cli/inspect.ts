@@ -2,13 +2,13 @@
 import type { Manifest, PortLayout, RescaleCertificate, WasmTarget } from "../../runtime/format.ts";
 import { type Compiled, compileModel, type LayerReport, type OpCounts } from "../index.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
+import { type ModelChoices, modelChoices } from "./model.ts";
 import { bytesText, countText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface InspectCommand extends CommonOptions {
+export interface InspectCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
-  readonly batch?: number;
 }
 
 const counts = (ops: OpCounts): string =>
@@ -114,12 +114,12 @@ export async function inspect(path: string, options: InspectCommand, terminal: T
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
   const meter = progress(terminal, options);
-  const { target, batch } = options;
+  const { target } = options;
   const result = await compileModel(bytes, {
     target,
     path,
     external: externalDataBeside(path),
-    ...(batch !== undefined && { batch }),
+    ...modelChoices(options),
     onPhase: meter.phase,
   });
   meter.done();

@@ -2,6 +2,18 @@
 import { fail, importModel, type Module, parseModule, type Result } from "../index.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 
+/** Options that decide what a model file means. */
+export interface ModelChoices {
+  readonly batch?: number;
+  /** Grids given on the command line. */
+  readonly quant?: readonly string[];
+}
+
+export const modelChoices = ({ batch, quant }: ModelChoices) => ({
+  ...(batch !== undefined && { batch }),
+  ...(quant !== undefined && { grids: quant }),
+});
+
 export async function readModule(path: string, batch: number | undefined): Promise<Result<Module>> {
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return fail(bytes);

@@ -5,6 +5,7 @@ import { type Compiled, compileModel, type Diagnostic, fail, ok, type Result } f
 import { compareExact, compareSample, type Subject, subjectsOf, type Verdict } from "./compare.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 import { count, type Histogram, histogramText } from "./histogram.ts";
+import { type ModelChoices, modelChoices } from "./model.ts";
 import type { NpyArray } from "./npy.ts";
 import { onnxruntime, type Peer } from "./peer.ts";
 import { countText, plain, plural, table } from "./print.ts";
@@ -14,13 +15,12 @@ import { EXIT, report } from "./report.ts";
 import { readArrays, readInputs, samplesOf, type Tensors } from "./tensors.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface VerifyCommand extends CommonOptions {
+export interface VerifyCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   readonly inputs?: string;
   readonly samples: number;
   readonly seed: number;
   readonly against?: "onnxruntime";
-  readonly batch?: number;
 }
 
 /** The user's samples, then the random ones; `expected` holds the outputs that came with the samples. */
@@ -130,13 +130,13 @@ const byName = (results: readonly Named[]): ReadonlyMap<string, TensorData> =>
 
 /** The artifact as shipped, and the debug build with every quantizer's tensor; the first error ends it. */
 async function build(path: string, bytes: Uint8Array, options: VerifyCommand, onPhase: (p: string) => void) {
-  const { target, batch } = options;
+  const { target } = options;
   const one = (debug: boolean) =>
     compileModel(bytes, {
       target,
       path,
       external: externalDataBeside(path),
-      ...(batch !== undefined && { batch }),
+      ...modelChoices(options),
       debug,
       onPhase,
     });

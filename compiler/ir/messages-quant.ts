@@ -56,6 +56,17 @@ const noIntegerForm = (op: Op): Diagnostic =>
     fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
   });
 
+/** What to write on the command line: an 8-bit grid that covers the range, where it is known. */
+function gridFix({ name }: Value, range: readonly [number, number] | undefined): string {
+  const shown = name === "" ? "<tensor>" : plain(name);
+  if (range === undefined || !(range[0] < range[1])) return `here: --quant ${shown}=u8@<scale>,<zero point>`;
+  const lo = Math.min(range[0], 0);
+  const scale = Number(((Math.max(range[1], 0) - lo) / 255).toPrecision(6));
+  const zero = Math.round(-lo / scale);
+  const grid = `u8@${scale}${zero === 0 ? "" : `,${zero}`}`;
+  return `here: --quant ${shown}=${grid} (covers that range, at most ${short(scale / 2)} off)`;
+}
+
 /** The op would have to run in float because its operand has no grid. `bounds`: interval its values lie in. */
 export function noQuantizer(
   n: Neighbours,
@@ -75,7 +86,7 @@ export function noQuantizer(
     {
       ...locOf(op),
       notes: [...(around(n, operand, op) ?? []), { label: "needs", text: needs }],
-      fixes: [`in training: add an activation quantizer before ${onnxName(op)}`],
+      fixes: [`in training: add an activation quantizer before ${onnxName(op)}`, gridFix(operand, range)],
     },
   );
 }
@@ -223,16 +234,16 @@ export const constantNotFinite = (op: Op, index: number, value: number): Diagnos
     fixes: ["replace it by a finite number, or train and export the model again"],
   });
 
-/** A curve or softmax over more integers than a table covers. */
+/** A curve over more integers than a table covers, or a softmax over wider ones than it takes. */
 export const inputTooWide = (n: Neighbours, op: Op, operand: Value, bits: number): Diagnostic =>
   diagnostic(
     "error",
     "QC2108",
-    `${onnxName(op)} reads ${bits}-bit integers; its exact integer form is a table, which takes at most 8 bits`,
+    `${onnxName(op)} reads ${bits}-bit integers; its integer form takes at most 16 bits`,
     {
       ...locOf(op),
       notes: around(n, operand, op) ?? [],
-      fixes: [`quantize the input of ${onnxName(op)} to 8 bits`],
+      fixes: [`quantize the input of ${onnxName(op)} to 8 or 16 bits`],
     },
   );
 
@@ -257,4 +268,29 @@ export const noNormalization = (op: Op, reason: string): Diagnostic =>
   diagnostic("error", "QC2112", `${onnxName(op)} has no integer form within its error bound: ${reason}`, {
     ...locOf(op),
     fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
+  });
+
+/** `--quant` with something else than tensor=type@scale,zero. */
+export const badGrid = (text: string): Diagnostic =>
+  diagnostic("error", "QC2141", `${quote(text)} is not a grid`, {
+    fixes: [
+      "write tensor=u8@scale or tensor=i4@scale,zero: 1 to 32 bits, a positive scale, a zero point of the type",
+    ],
+  });
+
+/** `--quant` for a tensor that does not exist, or is no float. */
+export const unknownGridTensor = (tensor: string, known: readonly string[]): Diagnostic =>
+  diagnostic("error", "QC2142", `there is no float tensor ${quote(tensor)} to put on a grid`, {
+    loc: { kind: "tensor", name: tensor },
+    notes: [
+      {
+        label: "tensors",
+        text: known
+          .filter((k) => k !== "")
+          .slice(0, 8)
+          .map((k) => quote(k))
+          .join(", "),
+      },
+    ],
+    fixes: ["take the name from the message that asks for the grid, or from the ONNX file"],
   });
