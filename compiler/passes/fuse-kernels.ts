@@ -30,6 +30,9 @@ const finishers = ["qc.rescale", "qc.clamp", "qc.table"];
 const isDense = (op: Op): boolean =>
   op.name === "qc.matmul" || (op.name === "qc.conv" && attr<number>(op, "groups") === 1);
 
+/** Tables are looked up in registers by bytes only. */
+const isByte = ({ type: { elem } }: Value): boolean => elem.kind === "int" && elem.bits <= 8;
+
 interface Group {
   readonly ops: Op[];
 }
@@ -78,7 +81,9 @@ function advance(p: Progress, op: Op, value: Value): Progress | undefined {
   if (op.name === "qc.rescale" && op.operands.length === 2)
     return p.residual && p.stage > 0 ? { ...p, stage: at + 1, residual: false, table: false } : undefined;
   if (op.name === "qc.table")
-    return p.table && at >= p.stage ? { ...p, stage: at + 1, residual: false } : undefined;
+    return p.table && isByte(op.operands[0]!) && at >= p.stage
+      ? { ...p, stage: at + 1, residual: false }
+      : undefined;
   return op.operands.length === 1 && at >= p.stage ? { ...p, stage: at + 1 } : undefined;
 }
 

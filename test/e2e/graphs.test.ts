@@ -7,6 +7,7 @@ import { relaxedRefusal } from "../../runtime/relaxed.ts";
 import { differential, relaxedRuns } from "./differential.ts";
 import { axisCases } from "./graphs/axis.ts";
 import { blockCases } from "./graphs/block.ts";
+import { curveCases } from "./graphs/curves.ts";
 import { elementwiseCases } from "./graphs/elementwise.ts";
 import { fusedCases } from "./graphs/fused.ts";
 import { linearCases } from "./graphs/linear.ts";
@@ -25,6 +26,7 @@ else if (relaxedRefusal("u8s8") !== undefined)
 const groups = {
   linear: linearCases,
   elementwise: elementwiseCases,
+  curves: curveCases,
   window: windowCases,
   movement: movementCases,
   port: portCases,

@@ -70,7 +70,8 @@ function attribute(d: Draw, name: string, kind: AttrKind, rank: number, table: D
     case "bool":
       return d.below(2) === 1;
     case "int":
-      return d.pick([0, 1, 2, 3, -1, -128, 127]);
+      // The only one that goes with a small epsilon.
+      return name === "epsilon_bits" ? 60 : d.pick([0, 1, 2, 3, -1, -128, 127]);
     case "bigint":
       return BigInt(1 + d.below(9));
     case "float":
@@ -88,7 +89,7 @@ function attribute(d: Draw, name: string, kind: AttrKind, rank: number, table: D
     case "rationalLists":
       return d.many(1 + d.below(2), () => d.many(1 + d.below(2), small));
     case "dense":
-      return table;
+      return name === "factor" || name === "offset" ? SCALAR : table;
     case "dict": {
       const spec = {
         scales: [rational(1, 3)],
@@ -114,6 +115,9 @@ const TABLE: Dense = {
   shape: [512],
   data: Int32Array.from({ length: 512 }, (_, i) => i + 1),
 };
+
+/** Broadcasts to everything. */
+const SCALAR: Dense = { kind: "dense", elem: I32, shape: [], data: Int32Array.of(2 ** 30) };
 
 /** One random instance of an op; `undefined` if inference refuses it. */
 function instance(def: OpDef, seed: number) {

@@ -53,7 +53,6 @@ const UNARY: Readonly<Record<string, Unary>> = {
   Cos: { value: Math.cos, slope: constant(1) },
   Gelu: { value: (x) => x * normal(x), slope: constant(1.2) },
   Mish: { value: (x) => x * Math.tanh(softplus(x)), slope: constant(1.2) },
-  Swish: { value: (x) => x * sigmoid(x), slope: constant(1.2) },
 };
 
 export const isIrrational = (op: string): boolean => Object.hasOwn(UNARY, op);
@@ -73,6 +72,10 @@ export const irrational = (op: string, x: Tensor): ApproxTensor => mapUnary(x, U
 /** alpha · (exp(x / alpha) − 1) below zero. */
 export const celu = (x: Tensor, alpha: number): ApproxTensor =>
   mapUnary(x, { value: (v) => (v > 0 ? v : alpha * Math.expm1(v / alpha)), slope: () => 1.01 });
+
+/** x · sigmoid(alpha · x) */
+export const swish = (x: Tensor, alpha: number): ApproxTensor =>
+  mapUnary(x, { value: (v) => v * sigmoid(alpha * v), slope: () => 1.2 });
 
 /** The approximation of Gelu by tanh, which is a function of its own. */
 export const geluTanh = (x: Tensor): ApproxTensor =>

@@ -186,6 +186,17 @@ function batchNorm(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
   return [addReals(scaled, perChannel(beta, rank))];
 }
 
+const alongChannels = (v: Tensor, { length }: readonly number[]): Tensor =>
+  reshape(v, [sizeOf(v.shape), ...new Array<number>(length - 2).fill(1)]);
+
+/** Layer normalization of each of `groups` runs of channels, then the gain and the bias. */
+function groupNorm(node: OnnxNode, x: Tensor, groups: number, gain: Tensor, bias: Tensor): Tensor {
+  const rows = reshape(x, [x.shape[0]!, groups, sizeOf(x.shape) / x.shape[0]! / groups]);
+  const epsilon = Math.fround(floatOf(node, "epsilon") ?? 1e-5);
+  const unit = reshape(approx.layerNorm(rows, 2, epsilon, scalar(ONE), undefined), x.shape);
+  return approx.binary("Add", approx.binary("Mul", unit, gain), bias);
+}
+
 /** x / √(mean of x² + ε) over the last axes, times the gain. */
 function rmsNorm(node: OnnxNode, [x, gain]: Inputs): readonly Tensor[] {
   const axis = normalizeAxis(intOf(node, "axis") ?? -1, x!.shape.length);
@@ -356,6 +367,9 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   Gelu: (node, [x]) => {
     return [stringOf(node, "approximate") === "tanh" ? approx.geluTanh(x!) : approx.irrational("Gelu", x!)];
   },
+  Swish: (node, [x]) => [approx.swish(x!, Math.fround(floatOf(node, "alpha") ?? 1))],
+  QuickGelu: (node, [x]) => [approx.swish(x!, Math.fround(floatOf(node, "alpha") ?? 1.702))],
+  FastGelu: (_, [x, bias]) => [approx.geluTanh(bias === undefined ? x! : approx.binary("Add", x!, bias))],
   Softmax: softmaxOf(false),
   LogSoftmax: softmaxOf(true),
   LayerNormalization: (node, [x, gain, bias]) => [
@@ -369,6 +383,22 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   ],
   RMSNormalization: rmsNorm,
   SimplifiedLayerNormalization: rmsNorm,
+  InstanceNormalization: (node, [x, gain, bias]) => {
+    const { shape } = x!;
+    return [groupNorm(node, x!, shape[1]!, alongChannels(gain!, shape), alongChannels(bias!, shape))];
+  },
+  GroupNormalization: (node, [x, gain, bias], { opset }) => {
+    const { shape } = x!;
+    const groups = intOf(node, "num_groups")!;
+    // Up to opset 20, one number per group.
+    const each = (v: Tensor): Tensor => {
+      const spread = Int32Array.from({ length: shape[1]! }, (_, c) =>
+        opset < 21 ? Math.floor((c * groups) / shape[1]!) : c,
+      );
+      return alongChannels(gather(v, spread, [shape[1]!]), shape);
+    };
+    return [groupNorm(node, x!, groups, each(gain!), each(bias!))];
+  },
   BatchNormalization: batchNorm,
   Conv: conv,
   MatMul: (_, [a, b]) => [matmul(a!, b!)],

@@ -4,7 +4,7 @@ import { defineOp, type OpDef } from "../op.ts";
 import { sizeOf } from "../types.ts";
 import { axisIn, broadcastShapes, broadcastTo } from "./axes.ts";
 import { allOf, required, storeInts } from "./define.ts";
-import { headroom, highProduct, rowMultiplier } from "./normalize-arithmetic.ts";
+import { headroom, highProduct, rootShift, rowMultiplier } from "./normalize-arithmetic.ts";
 
 const fitsInt32 = (d: Dense): boolean => d.elem.kind === "int" && d.elem.signed && d.elem.bits <= 32;
 
@@ -42,8 +42,9 @@ const normalize = defineOp({
     if (broadcastShapes(factor.shape, x!.shape)?.join() !== x!.shape.join())
       return "factor must broadcast to x";
     if (!(shift >= 0 && shift <= 31)) return "shift must lie between 0 and 31";
-    if (!(bits >= 0 && bits <= 60 && bits % 2 === 0)) return "epsilon_bits must be even and at most 60";
     if (epsilon < 0n || epsilon >= 1n << 62n) return "epsilon must lie between 0 and 2^62 − 1";
+    if (!(bits >= 0 && bits <= 60) || bits !== rootShift(epsilon >> BigInt(bits)))
+      return "epsilon_bits must take max(⌊E⌋, 1) to [2^60, 2^62)";
     if ((attrs.lo as number) > (attrs.hi as number)) return "lo must not exceed hi";
     const elem = declared?.[0]?.elem;
     if (elem?.kind !== "int") return "the result must be declared with a plain integer element type";

@@ -25,7 +25,7 @@ import {
 } from "./rep.ts";
 
 /** Curves are tabulated over inputs of at most this many bits. */
-export const TABLE_BITS = 8;
+export const TABLE_BITS = 16;
 
 export function liftElementwise(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;

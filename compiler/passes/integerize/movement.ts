@@ -7,6 +7,7 @@ import { type Context, poison } from "./context.ts";
 import { moveInput } from "./input.ts";
 import { broadcast } from "./linear.ts";
 import { applyClamp, boundsOf } from "./materialize.ts";
+import { moveNormalized } from "./normalize-moves.ts";
 import { intervalOf } from "./ranges.ts";
 import { clamped, type Linear, perTensor, type Rep } from "./rep.ts";
 import { centred } from "./zero.ts";
@@ -31,6 +32,9 @@ export function liftMovement(ctx: Context, op: Op): Rep {
     case "mapped":
       if (op.name === "layout.pad") break;
       return { ...rep, shape, input: move(ctx, op, [rep.input], op.attrs) };
+    case "softmax":
+      if (op.name === "layout.pad") break;
+      return moveNormalized(ctx, rep, op);
     case "softmax":
     case "normalized":
       if (op.name === "layout.pad") break;

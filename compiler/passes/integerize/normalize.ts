@@ -31,6 +31,7 @@ import { I32, intMax, intMin, sameShape, sizeOf, stridesOf, tensor } from "../..
 import { type Context, poison } from "./context.ts";
 import { single } from "./linear.ts";
 import { boundsOf } from "./materialize.ts";
+import { unmoved } from "./normalize-moves.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intElem } from "./ranges.ts";
 import { type Constant, clamped, clip, type Normalized, type Rationals, type Rep, zeroPoint } from "./rep.ts";
@@ -152,19 +153,18 @@ export function liftNormalized(op: Op, reps: readonly Rep[]): Normalized | undef
   }
 }
 
-/** r·factor + summand. Nothing may follow a clamp, and what varies must do so along the axes of the rows as they were. */
+/** r·factor + summand. Nothing may follow a clamp. */
 function affine(
   r: Normalized,
   factor: Rationals | undefined,
   summand: Rationals | undefined,
 ): Normalized | undefined {
   if (clamped(r)) return undefined;
-  const varies = (x: Rationals | undefined): boolean => x !== undefined && x.list.length > 1;
-  if (r.moves.length > 0 && (varies(factor) || varies(summand))) return undefined;
-  const scaled = factor
-    ? { gain: combine(r.gain, factor, mul), bias: combine(r.bias, factor, mul) }
-    : { gain: r.gain, bias: r.bias };
-  return { ...r, ...scaled, bias: summand ? combine(scaled.bias, summand, add) : scaled.bias };
+  const [f, b] = [factor && unmoved(factor, r), summand && unmoved(summand, r)];
+  if ((factor && !f) || (summand && !b)) return undefined;
+  const gain = f ? combine(r.gain, f, mul) : r.gain;
+  const bias = f ? combine(r.bias, f, mul) : r.bias;
+  return { ...r, gain, bias: b ? combine(bias, b, add) : bias };
 }
 
 /** What is added before the floor so that ⌊·⌋ is the rounding, except at ties. */

@@ -118,4 +118,38 @@ export const normalizeCases: readonly GraphCase[] = [
     },
     { opset: 23 },
   ),
+  graphCase("instance normalization", (g) =>
+    y(g, g.op("InstanceNormalization", [x(g), vector(g, gains(4)), vector(g, biases(4))]), 0.03, 120),
+  ),
+  graphCase("instance normalization of a convolution", (g) => {
+    const conv = g.fq(g.op("Conv", [x(g), g.weights([8, 4, 3, 3])]), 0.05, 110);
+    return y(g, g.op("InstanceNormalization", [conv, vector(g, gains(8)), vector(g, biases(8))]), 0.03, 120);
+  }),
+  graphCase("group normalization", (g) => {
+    const parameters = [vector(g, gains(8)), vector(g, biases(8))];
+    return y(
+      g,
+      g.op("GroupNormalization", [x(g, [2, 8, 3, 5]), ...parameters], { num_groups: 2 }),
+      0.03,
+      120,
+    );
+  }),
+  graphCase(
+    "group normalization, parameters per group",
+    (g) => {
+      const parameters = [vector(g, gains(2)), vector(g, biases(2))];
+      return y(
+        g,
+        g.op("GroupNormalization", [x(g, [2, 8, 3, 5]), ...parameters], { num_groups: 2 }),
+        0.03,
+        120,
+      );
+    },
+    { opset: 18 },
+  ),
+  graphCase("group normalization as PyTorch writes it", (g) => {
+    const rows = g.op("Reshape", [x(g, [2, 8, 3, 5]), g.ints([0, 2, -1])]);
+    const unit = g.op("InstanceNormalization", [rows, vector(g, [1, 1]), vector(g, [0, 0])]);
+    return y(g, affine(g, g.op("Reshape", [unit, g.ints([2, 8, 3, 5])]), 8, [8, 1, 1]), 0.03, 120);
+  }),
 ];

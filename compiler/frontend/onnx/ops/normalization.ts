@@ -121,8 +121,55 @@ const rmsNormalization = (op: string): Importer => ({
 });
 
 export const normalizationImporters: readonly Importer[] = [
+/** A vector with one element per channel, along axis 1 of `rank`. */
+const perChannel = (n: NodeImport, v: Operand, rank: number): Operand =>
+  reshape(n, v, [sizeOf(v.shape), ...new Array<number>(rank - 2).fill(1)]);
+
+/** y·scale + bias, inputs 1 and 2. */
+const scaleAndShift = (n: NodeImport, y: Operand, of: (v: Operand) => Operand): Operand =>
+  real(n, "float.add", [real(n, "float.mul", [y, of(input(n, 1))]), of(input(n, 2))]);
+
+const instanceNormalization: Importer = {
+  op: "InstanceNormalization",
+  since: 6,
+  inputs: [3, 3],
+  attributes: { epsilon: "float" },
+  run: (n) => {
+    const x = input(n, 0);
+    const rank = x.shape.length;
+    if (rank < 3) reject(badOperandValue(n.loc, x.name, `has ${rank} axes; at least 3 are needed`));
+    return scaleAndShift(n, normalized(n, x, { centre: true, axis: 2 }), (v) => perChannel(n, v, rank));
+  },
+};
+
+/** Rows are the channels of a group with all their pixels. Scale and bias are per group before opset 21. */
+const groupNormalization: Importer = {
+  op: "GroupNormalization",
+  since: 18,
+  inputs: [3, 3],
+  attributes: { epsilon: "float", num_groups: "int", stash_type: "int" },
+  run: (n) => {
+    const x = input(n, 0);
+    const [batch, channels = 0, ...pixels] = x.shape;
+    const groups = intAttr(n, "num_groups");
+    if (x.shape.length < 2 || !(groups > 0) || channels % groups !== 0)
+      reject(badAttributeValue(n.loc, "num_groups", `is ${groups}, for ${channels} channels`));
+    const split = reshape(n, x, [batch!, groups, channels / groups, ...pixels]);
+    const unit = normalized(n, split, { centre: true, axis: 2 });
+    const rank = x.shape.length;
+    if (n.opset >= 21) return scaleAndShift(n, reshape(n, unit, x.shape), (v) => perChannel(n, v, rank));
+    return reshape(
+      n,
+      scaleAndShift(n, unit, (v) => perChannel(n, v, rank + 1)),
+      x.shape,
+    );
+  },
+};
+
   batchNormalization,
   layerNormalization,
   rmsNormalization("RMSNormalization"),
+  instanceNormalization,
+  groupNormalization,
   rmsNormalization("SimplifiedLayerNormalization"),
 ];

@@ -127,6 +127,9 @@ const CASES: readonly Case[] = [
   c("Softmax", 13, [[2, 3, 4]], { axis: 1 }, { of: wide }),
   c("LayerNormalization", 17, [[2, 3, 8], weights([8]), weights([8], 4)]),
   c("LayerNormalization", 17, [[2, 3, 8], weights([3, 8])], { axis: 1, epsilon: float(0.125) }),
+  c("SimplifiedLayerNormalization", 17, [[2, 3, 8], weights([8])]),
+  c("InstanceNormalization", 17, [[2, 3, 4, 5], weights([3]), weights([3], 4)]),
+  c("GroupNormalization", 21, [[2, 6, 4], weights([6]), weights([6], 4)], { num_groups: 2 }),
   ...["Add", "Sub", "Mul"].map((op) => c(op, 7, [[2, 3, 4], weights([3, 1])])),
   c("Add", 14, [
     [3, 1],
