@@ -111,11 +111,11 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
         peers: c.peers.map((p) => ({ label: p.label, input: plain(p.input) })),
         sampling,
         litert: litert && c.tflite !== undefined,
-        float: c.float !== undefined,
+        ...(c.floatPeer && { float: plain(c.floatPeer.input) }),
       };
       serve(c);
       for (const [i, p] of c.peers.entries()) files.set(`peer-${i}.onnx`, p.onnx);
-      if (c.float) files.set("float.onnx", c.float);
+      if (c.floatPeer) files.set("float.onnx", c.floatPeer.onnx);
       files.set("case.json", JSON.stringify(described));
       const page = await open();
       const result = await page.evaluate(() => (globalThis as unknown as PageGlobals).raceHere());

@@ -4,8 +4,10 @@ import { artifactFiles } from "../compiler/backends/wasm/artifact/files.ts";
 import { compileModel } from "../compiler/compile.ts";
 import type { Compiled } from "../compiler/compiled.ts";
 import type { ArtifactFile } from "../compiler/index.ts";
+import type { Quantization } from "../runtime/format.ts";
 import { type NpyData, parseNpz, rowOf } from "../test/npy.ts";
 import { loadModelBytes, loadSamples, zooModels, zooPath } from "../test/zoo.ts";
+import { floatCopy } from "./float-copy.ts";
 import { GENERATED, generatedInput, generatedModel } from "./generate.ts";
 import type { Refused } from "./results.ts";
 import { uint8Copy } from "./uint8-copy.ts";
@@ -28,6 +30,8 @@ export interface Case extends Source {
   readonly compileMs: number;
   /** What onnxruntime may run, each with its input. */
   readonly peers: readonly { readonly label: string; readonly onnx: Uint8Array; readonly input: NpyData }[];
+  /** The float model that was quantized, or else the one that is left without quantizers, and its input. */
+  readonly floatPeer?: { readonly onnx: Uint8Array; readonly input: NpyData };
 }
 
 /**
@@ -64,6 +68,15 @@ function fashion(): Source {
   return { name: "fashion", onnx: file("fashion.onnx"), input };
 }
 
+/** What integers stand for. */
+function realNumbers(input: NpyData, quantization: Quantization | undefined): Float32Array {
+  const [scale, zeroPoint] = [quantization?.scale ?? 1, quantization?.zeroPoint ?? 0].map(Number) as [
+    number,
+    number,
+  ];
+  return Float32Array.from(input as ArrayLike<number>, (q) => (q - zeroPoint) * scale);
+}
+
 /** The case, or why the model does not compile. */
 export async function compileCase(source: Source): Promise<Case | Refused> {
   const start = performance.now();
@@ -82,5 +95,14 @@ export async function compileCase(source: Source): Promise<Case | Refused> {
     { label: "as is", onnx: source.onnx, input: source.input },
     ...(copy ? [{ label: "uint8 copy", onnx: copy.bytes, input: shifted }] : []),
   ];
-  return { ...source, compiled, files: artifactFiles(compiled, "model"), compileMs, peers };
+  const float = source.float ?? floatCopy(source.onnx);
+  const floatPeer = float && { onnx: float, input: realNumbers(source.input, port?.quantization) };
+  return {
+    ...source,
+    ...(floatPeer && { floatPeer }),
+    compiled,
+    files: artifactFiles(compiled, "model"),
+    compileMs,
+    peers,
+  };
 }

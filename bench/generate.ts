@@ -2,7 +2,7 @@
  * Generated models: published architectures with random weights, in the cache `bench/.models`.
  * `npx node bench/generate.ts [model …]` makes those whose name contains one of the words, all without, and prints their files.
  */
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { architectures } from "./generate/architectures.ts";
@@ -40,9 +40,10 @@ export function generatedModel(name: string): GeneratedModel {
     [model.fp32, floatModel(net)],
     [model.int8, quantizedModel(net)],
   ] as const) {
-    // Another process may be reading or making the same file.
-    writeFileSync(`${path}.${process.pid}`, bytes);
-    renameSync(`${path}.${process.pid}`, path);
+    // Another process or thread may be reading or making the same file.
+    const draft = `${path}.${randomUUID()}`;
+    writeFileSync(draft, bytes);
+    renameSync(draft, path);
   }
   return model;
 }

@@ -85,7 +85,7 @@ async function inNode(): Promise<(c: Case) => Promise<RaceResult>> {
       sampling: SAMPLING,
       ...(litert &&
         c.tflite && { litert: (build, data) => liteRtEntrant(build, openInNode, c.tflite!, data) }),
-      ...(c.float && { float: c.float }),
+      ...(c.floatPeer && { float: { ...c.floatPeer, input: c.floatPeer.input as ArrayLike<number> } }),
       native: () => nativeEntrant(c),
     });
   };

@@ -16,8 +16,8 @@ export interface PageCase {
   readonly sampling: Sampling;
   /** Whether LiteRT.js takes part, with `/source.tflite`. */
   readonly litert: boolean;
-  /** Whether there is a float model at `/float.onnx`. */
-  readonly float: boolean;
+  /** The input of the float model at `/float.onnx`, where there is one. */
+  readonly float?: readonly number[];
 }
 
 async function bytesAt(path: string): Promise<Uint8Array> {
@@ -36,7 +36,7 @@ async function raceHere(): Promise<RaceResult> {
     peers: await Promise.all(c.peers.map(async (p, i) => ({ ...p, onnx: await bytesAt(`/peer-${i}.onnx`) }))),
     sampling: c.sampling,
     ...(c.litert && { litert: (build, data) => liteRtEntrant(build, openInPage, "/source.tflite", data) }),
-    ...(c.float && { float: await bytesAt("/float.onnx") }),
+    ...(c.float && { float: { onnx: await bytesAt("/float.onnx"), input: c.float } }),
   });
 }
 

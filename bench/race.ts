@@ -41,8 +41,8 @@ export interface Contest {
   readonly peers: readonly PeerModel[];
   /** LiteRT.js on the given input, where it takes part. */
   readonly litert?: (build: LiteRtBuild, input: ReturnType<typeof typedFor>) => Promise<LiteRtEntrant>;
-  /** The float model the contest's was made from. */
-  readonly float?: Uint8Array;
+  /** The float model behind the contest's. */
+  readonly float?: { readonly onnx: Uint8Array; readonly input: ArrayLike<number> };
   /** onnxruntime outside the engine: one inference of the first peer's model. */
   readonly native?: () => Promise<() => Promise<unknown>>;
   readonly sampling: Sampling;
@@ -181,8 +181,9 @@ export async function race(ort: Ort, contest: Contest): Promise<RaceResult> {
   };
   let float: (() => Aside) | undefined;
   if (contest.float) {
-    const { session } = await openSession(ort, contest.float);
-    const tensor = new ort.Tensor("float32" as never, Float32Array.from(input) as never, info.shape);
+    const { session } = await openSession(ort, contest.float.onnx);
+    const data = Float32Array.from(contest.float.input);
+    const tensor = new ort.Tensor("float32" as never, data as never, info.shape);
     float = aside(() => session.run({ [name]: tensor }), "float");
   }
   const native = contest.native && aside(await contest.native(), "native");
