@@ -32,11 +32,10 @@ export function liftMovement(ctx: Context, op: Op): Rep {
     case "mapped":
       if (op.name === "layout.pad") break;
       return { ...rep, shape, input: move(ctx, op, [rep.input], op.attrs) };
-    case "softmax":
+    case "normalized":
       if (op.name === "layout.pad") break;
       return moveNormalized(ctx, rep, op);
     case "softmax":
-    case "normalized":
       if (op.name === "layout.pad") break;
       return { ...rep, shape, moves: [...rep.moves, op] };
     case "linear":

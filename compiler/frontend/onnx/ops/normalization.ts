@@ -1,6 +1,7 @@
 /** Normalizations. */
 import { badAttributeValue, badOperandValue, unsupportedAttribute } from "../../../ir/messages.ts";
 import { fromNumber } from "../../../ir/rational.ts";
+import { sizeOf } from "../../../ir/types.ts";
 import { elementwise, real, realConstant, reshape } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
 import {
@@ -120,7 +121,6 @@ const rmsNormalization = (op: string): Importer => ({
   run: (n) => real(n, "float.mul", [normalized(n, input(n, 0), { centre: false }), input(n, 1)]),
 });
 
-export const normalizationImporters: readonly Importer[] = [
 /** A vector with one element per channel, along axis 1 of `rank`. */
 const perChannel = (n: NodeImport, v: Operand, rank: number): Operand =>
   reshape(n, v, [sizeOf(v.shape), ...new Array<number>(rank - 2).fill(1)]);
@@ -166,10 +166,11 @@ const groupNormalization: Importer = {
   },
 };
 
+export const normalizationImporters: readonly Importer[] = [
   batchNormalization,
   layerNormalization,
-  rmsNormalization("RMSNormalization"),
   instanceNormalization,
   groupNormalization,
+  rmsNormalization("RMSNormalization"),
   rmsNormalization("SimplifiedLayerNormalization"),
 ];
