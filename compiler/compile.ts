@@ -15,6 +15,7 @@ import { lowerModule } from "./passes/lower/index.ts";
 import type { PackedPanels } from "./passes/lower/weights.ts";
 import { allPasses, integerPasses, loweringPasses } from "./pipeline.ts";
 import { layerReports, opCounts } from "./report.ts";
+import { tuningFindings, tuningFor } from "./tuning.ts";
 
 export interface ImportOptions {
   /** Shown in diagnostics that concern the file as a whole. */
@@ -84,11 +85,24 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   phase("lower");
   const targets = targetsOf(options.target);
   const panels: PackedPanels = new Map();
-  const baseline = lowerModule(fused.value, targets.baseline, { panels });
+  const { tuning } = options;
+  const baseline = lowerModule(fused.value, targets.baseline, {
+    panels,
+    tuning: tuningFor(tuning, targets.baseline.name),
+  });
   if (!baseline.ok) return fail(...diagnostics, ...baseline.diagnostics);
-  const relaxed = targets.relaxed && lowerModule(fused.value, targets.relaxed, { panels });
+  const relaxed =
+    targets.relaxed &&
+    lowerModule(fused.value, targets.relaxed, { panels, tuning: tuningFor(tuning, targets.relaxed.name) });
   if (relaxed && !relaxed.ok) return fail(...diagnostics, ...relaxed.diagnostics);
   const { program, offsets, inputs, outputs } = baseline.value;
+  if (tuning) {
+    const lowered = [
+      ...(options.target === "wasm-relaxed" ? [] : [[targets.baseline.name, baseline.value] as const]),
+      ...(relaxed ? [["wasm-relaxed", relaxed.value] as const] : []),
+    ];
+    diagnostics.push(...tuningFindings(tuning, new Map(lowered), options.tuningPath));
+  }
 
   phase("assemble");
   const modules = await buildWasm(

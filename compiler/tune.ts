@@ -5,12 +5,14 @@ import type { Compiled } from "./compiled.ts";
 import { macsOf } from "./ir/macs.ts";
 import type { Target } from "./ir/target.ts";
 import { type LoweredProgram, lowerModule, lowerStage } from "./passes/lower/index.ts";
-import { costOf, legalSchedules } from "./passes/lower/schedule/index.ts";
+import { costOf, legalSchedules, scheduleText } from "./passes/lower/schedule/index.ts";
 import type { Choice, Schedule } from "./passes/lower/schedule/schedule.ts";
 import type { Stage } from "./passes/lower/stage.ts";
 
 export interface Candidate {
   readonly schedule: Schedule;
+  /** The schedule in a few words. */
+  readonly text: string;
   /** What the cost model expects of a call. */
   readonly cycles: number;
   readonly build: () => Promise<Trial>;
@@ -26,6 +28,8 @@ export interface Tunable {
   readonly macs: number;
   /** Best first in the eyes of the cost model: the first one is its choice. */
   readonly candidates: readonly Candidate[];
+  /** The first candidate in instructions that mean the same in every engine; absent where the candidates are such. */
+  readonly reference?: () => Promise<Trial>;
 }
 
 /** The distinct kernels of a compiled model, by target and key, in the order in which they run. */
@@ -45,8 +49,13 @@ export function tunablesOf({ module, manifest }: Compiled): readonly Tunable[] {
         continue;
       }
       const kernels = [kernel];
-      const candidates = candidatesOf(lowered.value, stage, choice, target);
-      const tunable = { target: target.name, key: choice.key, kernels, macs: macsOf(stage.func), candidates };
+      const tunable = {
+        target: target.name,
+        key: choice.key,
+        kernels,
+        macs: macsOf(stage.func),
+        ...candidatesOf(lowered.value, stage, choice, target),
+      };
       byKey.set(choice.key, { tunable, kernels });
     }
     return [...byKey.values()].map((e) => e.tunable);
@@ -58,20 +67,26 @@ function candidatesOf(
   stage: Stage,
   { key, work }: Choice,
   target: Target,
-): Candidate[] {
+): Pick<Tunable, "candidates" | "reference"> {
   const around = new Set([...stage.inputs, ...stage.outputs].map((l) => l.buffer));
   const outside = program.buffers.filter((b) => around.has(b.name));
-  const list = legalSchedules(work, target).map(
-    (schedule): Candidate => ({
-      schedule,
-      cycles: costOf(schedule, work, target),
-      build: () => {
-        const lowered = lowerStage({ ...stage, tuning: new Map([[key, schedule]]) });
-        if (!lowered) throw new Error(`${stage.name}: lowered before, not now`);
-        const own = new Set(lowered.buffers.map((b) => b.name));
-        return buildTrial(lowered.kernel, [...outside, ...lowered.buffers], own, target);
-      },
-    }),
-  );
-  return list.sort((a, b) => a.cycles - b.cycles);
+  const build = (schedule: Schedule, to: Target): Promise<Trial> => {
+    const lowered = lowerStage({ ...stage, tuning: new Map([[key, schedule]]) });
+    if (!lowered) throw new Error(`${stage.name}: lowered before, not now`);
+    const own = new Set(lowered.buffers.map((b) => b.name));
+    return buildTrial(lowered.kernel, [...outside, ...lowered.buffers], own, to);
+  };
+  const candidates = legalSchedules(work, target)
+    .map(
+      (schedule): Candidate => ({
+        schedule,
+        text: scheduleText(schedule),
+        cycles: costOf(schedule, work, target),
+        build: () => build(schedule, target),
+      }),
+    )
+    .sort((a, b) => a.cycles - b.cycles);
+  if (!target.dot4) return { candidates };
+  const reference = () => build(candidates[0]!.schedule, { ...target, dot4: false });
+  return { candidates, reference };
 }

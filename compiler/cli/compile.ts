@@ -1,7 +1,7 @@
 /** `qc compile`: a model in, an artifact out. */
 import { join } from "node:path";
 import type { WasmTarget } from "../../runtime/format.ts";
-import { artifactFiles, compileModel } from "../index.ts";
+import { artifactFiles, compileModel, fail, parseTuning, type Result, type TuningFile } from "../index.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 import { stemOf, writeArtifact } from "./files.ts";
 import { type ModelChoices, modelChoices } from "./model.ts";
@@ -13,11 +13,20 @@ export interface CompileCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   readonly output: string;
   readonly debugTensors?: boolean;
+  /** A tuning file. */
+  readonly tuning?: string;
+}
+
+function readTuning(path: string): Result<TuningFile> {
+  const bytes = readBytes(path);
+  return bytes instanceof Uint8Array ? parseTuning(new TextDecoder().decode(bytes), path) : fail(bytes);
 }
 
 export async function compile(path: string, options: CompileCommand, terminal: Terminal): Promise<number> {
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
+  const tuning = options.tuning === undefined ? undefined : readTuning(options.tuning);
+  if (tuning && !tuning.ok) return report(terminal, options, tuning.diagnostics);
   const meter = progress(terminal, options);
   const result = await compileModel(bytes, {
     target: options.target,
@@ -25,17 +34,19 @@ export async function compile(path: string, options: CompileCommand, terminal: T
     external: externalDataBeside(path),
     ...modelChoices(options),
     debug: options.debugTensors === true,
+    ...(tuning && { tuning: tuning.value, tuningPath: options.tuning! }),
     onPhase: meter.phase,
   });
   meter.done();
-  if (!result.ok) return report(terminal, options, result.diagnostics);
+  const diagnostics = [...(tuning?.diagnostics ?? []), ...result.diagnostics];
+  if (!result.ok) return report(terminal, options, diagnostics);
   const { manifest, report: facts } = result.value;
   const stem = stemOf(path);
   const files = artifactFiles(result.value, stem);
   const failure = writeArtifact(options.output, stem, files);
-  if (failure) return report(terminal, options, [...result.diagnostics, failure]);
+  if (failure) return report(terminal, options, [...diagnostics, failure]);
   const written = files.map((f) => ({ path: join(options.output, f.name), bytes: f.bytes.length }));
-  const code = report(terminal, options, result.diagnostics, {
+  const code = report(terminal, options, diagnostics, {
     files: written,
     sizes: manifest.sizes,
     coverage: manifest.coverage,
@@ -48,6 +59,6 @@ export async function compile(path: string, options: CompileCommand, terminal: T
       [1],
     ),
   );
-  terminal.out(`${footer(manifest, facts.layers, result.diagnostics)}\n`);
+  terminal.out(`${footer(manifest, facts.layers, diagnostics)}\n`);
   return code;
 }

@@ -29,6 +29,12 @@ const inputs = () =>
     "an input tensor as .npy, or a .npz with inputs by name; rows of a batch run one by one (images: not yet)",
   ).argParser(collect);
 
+const grids = () =>
+  new Option(
+    "--quant <tensor=u8@scale,zero>",
+    "put a float tensor on a grid of your own, for all that read it; may be repeated",
+  ).argParser(collect);
+
 /** Everything but the actions: `act` starts the command of a module by its exported name. */
 function program(terminal: Terminal, finish: (code: number) => void): Command {
   const act =
@@ -58,12 +64,15 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
   command("compile <model.onnx>", "compile a model to kernels, packed weights and a typed loader")
     .addOption(target())
     .option("-o, --output <folder>", "where to write", "dist")
+    .addOption(grids())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .option("--debug-tensors", "keep every quantizer's tensor, for qc verify")
+    .option("--tuning <file>", "use the schedules that qc tune measured")
     .action(act(async (model, options) => (await import("./compile.ts")).compile(model, options, terminal)));
 
   command("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
     .addOption(target())
+    .addOption(grids())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./inspect.ts")).inspect(model, options, terminal)));
 
@@ -93,6 +102,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--samples <n>", "number of random inputs", positive, 10)
     .option("--seed <n>", "seed of the random inputs", positive, 1)
     .addOption(new Option("--against <peer>", "also compare with another runtime").choices(["onnxruntime"]))
+    .addOption(grids())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
 
@@ -104,8 +114,23 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--profile <trace.json>", "time every kernel and write a Chrome trace (needs the model)")
     .option("--seconds <n>", "how long to measure", seconds, 2)
     .addOption(new Option("--against <peer>", "time another runtime in turn").choices(["onnxruntime-web"]))
+    .addOption(grids())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (path, options) => (await import("./bench.ts")).bench(path, options, terminal)));
+
+  command(
+    "tune <model.onnx>",
+    "measure schedules of each kernel and write down the fastest, for qc compile --tuning",
+  )
+    .addOption(target())
+    .requiredOption("-o, --output <file>", "the tuning file to write")
+    .addOption(
+      new Option("--engine <name>", "where to measure").choices(["node", "chromium"]).default("node"),
+    )
+    .option("--candidates <n>", "schedules to measure of each kernel", positive, 12)
+    .option("--rounds <n>", "samples of each", positive, 21)
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .action(act(async (model, options) => (await import("./tune.ts")).tune(model, options, terminal)));
 
   command("opt <x.qir|model.onnx>", "run passes over a module: text in, text out")
     .option("-p, --passes <text>", 'passes in order, with their options: a,b{"option": 1}', "")

@@ -17,8 +17,8 @@ export function choose(work: Work, target: Target, tuning: Tuning | undefined): 
   const key = keyOf(work);
   const legal = legalSchedules(work, target);
   const wanted = tuning?.get(key);
-  const text = wanted && scheduleText(wanted);
-  const found = text && legal.find((s) => scheduleText(s) === text);
+  const text = wanted === undefined ? undefined : canonical(wanted);
+  const found = text && legal.find((s) => canonical(s) === text);
   if (found) return { key, work, schedule: found, from: "tuning" };
   let best = legal[0]!;
   let least = costOf(best, work, target);
@@ -26,8 +26,16 @@ export function choose(work: Work, target: Target, tuning: Tuning | undefined): 
     const cycles = costOf(s, work, target);
     if (cycles < least) [best, least] = [s, cycles];
   }
-  return { key, work, schedule: best, from: wanted ? "refused tuning" : "cost model" };
+  return { key, work, schedule: best, from: text ? "refused tuning" : "cost model" };
 }
+
+/** JSON with the members of objects in order. */
+const canonical = (value: unknown): string =>
+  JSON.stringify(value, (_, v: unknown) =>
+    typeof v === "object" && v !== null && !Array.isArray(v)
+      ? Object.fromEntries(Object.entries(v).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : v,
+  );
 
 /** One line that tells schedules apart. */
 export function scheduleText(s: Schedule): string {

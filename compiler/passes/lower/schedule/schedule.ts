@@ -64,8 +64,11 @@ export interface Choice {
 export type Work = ContractionWork;
 export type Schedule = ContractionSchedule;
 
-/** Schedules by target and key: what a tuning file says. */
-export type Tuning = ReadonlyMap<string, Schedule>;
+/** Wanted schedules by the keys of their work, as a file has them: used only where they equal a legal one. */
+export type Tuning = ReadonlyMap<string, unknown>;
+
+/** Of the meaning of keys and schedules; increased when either changes, so that older tuning files are not misread. */
+export const REVISION = 1;
 
 /** Every fact of the work that schedules or their costs depend on, in one line. */
 export function keyOf(w: ContractionWork): string {
