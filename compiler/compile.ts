@@ -11,9 +11,12 @@ import { macsOf } from "./ir/macs.ts";
 import { unsupportedType } from "./ir/messages.ts";
 import type { Module, Port } from "./ir/module.ts";
 import { type Pass, type PassUse, parsePasses, runPipeline } from "./ir/pass.ts";
-import { lowerModule } from "./passes/lower/index.ts";
+import type { Target } from "./ir/target.ts";
+import { both, type Exactness } from "./passes/lower/dot-proof.ts";
+import { type LoweredProgram, lowerModule } from "./passes/lower/index.ts";
+import type { Tuning } from "./passes/lower/schedule/schedule.ts";
 import type { PackedPanels } from "./passes/lower/weights.ts";
-import { allPasses, integerPasses, loweringPasses } from "./pipeline.ts";
+import { allPasses, integerPasses, kernelPasses, provingPasses, signedPasses } from "./pipeline.ts";
 import { layerReports, opCounts } from "./report.ts";
 import { tuningFindings, tuningFor } from "./tuning.ts";
 
@@ -61,6 +64,27 @@ function uncarriedPorts({ funcs }: Module): Diagnostic[] {
   return [...params.flatMap(check("the graph input")), ...results.flatMap(check("the graph output"))];
 }
 
+/** On which engines all relaxed dot products of a program are exact. */
+const exactnessOf = ({ steps }: LoweredProgram): Exactness =>
+  steps.reduce((all, s) => both(all, s.exact), "any" as Exactness);
+
+/**
+ * The program for engines whose relaxed dot product takes signed bytes. Undefined if it is not exact there: two neighbouring
+ * weights of −128 may overflow.
+ */
+export function lowerSigned(
+  proved: Module,
+  target: Target,
+  panels: PackedPanels = new Map(),
+  tuning?: Tuning,
+): LoweredProgram | undefined {
+  const fused = runPipeline(proved, signedPasses);
+  const lowered = fused.ok ? lowerModule(fused.value, target, { panels, tuning }) : fused;
+  if (!lowered.ok) throw new Error(lowered.diagnostics.map((d) => d.message).join("\n"));
+  const exact = exactnessOf(lowered.value);
+  return exact === "any" || exact.includes("s8s8") ? lowered.value : undefined;
+}
+
 /** Compiles a model for a WebAssembly target. Errors come back as diagnostics; a throw is a bug in qc. */
 export async function compileModel(bytes: Uint8Array, options: CompileOptions): Promise<Result<Compiled>> {
   const phase = (name: string): void => options.onPhase?.(name);
@@ -76,10 +100,16 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   diagnostics.push(...imported.diagnostics);
   const uncarried = uncarriedPorts(imported.value);
   if (uncarried.length > 0) return fail(...diagnostics, ...uncarried);
-  const choices = { keepQuantizers: options.debug === true, foldConstants: options.foldConstants !== false };
+  const choices = {
+    keepQuantizers: options.debug === true,
+    foldConstants: options.foldConstants !== false,
+    grids: options.grids ?? [],
+  };
   const integer = run(imported.value, integerPasses(choices));
   if (!integer.ok) return fail(...diagnostics);
-  const fused = run(integer.value, loweringPasses(choices));
+  const proved = run(integer.value, provingPasses(choices));
+  if (!proved.ok) return fail(...diagnostics);
+  const fused = run(proved.value, kernelPasses);
   if (!fused.ok) return fail(...diagnostics);
 
   phase("lower");
@@ -103,12 +133,17 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     ];
     diagnostics.push(...tuningFindings(tuning, new Map(lowered), options.tuningPath));
   }
+  const exact = relaxed && exactnessOf(relaxed.value);
+  const signed =
+    relaxed && exact !== "any"
+      ? lowerSigned(proved.value, targets.relaxed!, panels, tuningFor(tuning, "wasm-relaxed"))
+      : undefined;
 
   phase("assemble");
   const modules = await buildWasm(
-    { baseline: program, relaxed: relaxed?.value.program, offsets, inputs, outputs },
+    { baseline: program, relaxed: relaxed?.value.program, signed, offsets, inputs, outputs },
     options.target,
-    { profile: options.profile === true },
+    { profile: options.profile === true, threads: options.threads === true },
   );
   const nominal = macsOf(integer.value.funcs[0]!);
   const executed = fused.value.funcs.reduce((n, f) => n + macsOf(f), 0);
@@ -117,6 +152,10 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     name: options.name ?? imported.value.funcs[0]!.name,
     target: options.target,
     modules,
+    exactOn: {
+      ...(exact && { relaxed: exact }),
+      ...(signed && { relaxedS8: exactnessOf(signed) }),
+    },
     peak: baseline.value.peak,
     imported: imported.value,
     integer: integer.value,
@@ -125,8 +164,12 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     results: imported.value.funcs[0]!.results.length,
   });
   const report = { ops: { before: opCounts(imported.value), after: opCounts(fused.value) }, layers };
-  const built = modules.relaxed
-    ? { baseline: modules.baseline, relaxed: modules.relaxed }
-    : { baseline: modules.baseline };
+  const { baseline: owner, relaxed: unsigned, relaxedS8 } = modules;
+  const built = {
+    baseline: owner,
+    ...(unsigned && { relaxed: unsigned }),
+    ...(relaxedS8 && { relaxedS8 }),
+    ...(modules.threads && { threads: modules.threads.modules }),
+  };
   return ok({ manifest, ...built, report, module: fused.value, exact: integer.value }, diagnostics);
 }

@@ -1,5 +1,5 @@
 /** What compiling takes and gives: plain data, shared by the driver, the command line and the plugins. */
-import type { Macs, Manifest, WasmTarget } from "../runtime/format.ts";
+import type { Macs, Manifest, ThreadsModule, WasmTarget } from "../runtime/format.ts";
 import type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 import type { Module } from "./ir/module.ts";
 import type { TuningFile } from "./tuning.ts";
@@ -24,6 +24,8 @@ export interface CompileOptions {
   readonly tuning?: TuningFile;
   /** Where `tuning` comes from, for diagnostics. */
   readonly tuningPath?: string;
+  /** Also make modules for several threads, on a shared memory. */
+  readonly threads?: boolean;
   /** Also export every kernel by its name. */
   readonly profile?: boolean;
   /** Called when a phase of the compilation begins. */
@@ -62,6 +64,8 @@ export interface Compiled {
   readonly relaxed?: Uint8Array;
   /** The same for engines whose relaxed dot product takes signed bytes; absent where `relaxed` needs no such twin. */
   readonly relaxedS8?: Uint8Array;
+  /** The same for several threads, in builds with `threads`. */
+  readonly threads?: { readonly [m in ThreadsModule]?: Uint8Array };
   readonly report: Report;
   /**
    * The integer graph the kernels were made from, for the reference interpreter. The entry's results are the graph's

@@ -4,6 +4,10 @@
  *     stem.wasm           defines and exports `memory` (weights as active data segments) and, unless the target is
  *                         `wasm-relaxed`, exports `run()`, the kernels in baseline SIMD
  *     stem.relaxed.wasm   kernels only; imports `env.memory`, exports `run()`
+ *     stem.relaxed-s8.wasm   the same for engines whose dot product takes signed bytes; brings the constants that differ
+ *     stem.threads.wasm, stem.relaxed.threads.wasm, stem.relaxed-s8.threads.wasm
+ *                         the kernels for several threads, on a shared `env.memory` (`compile --threads`)
+ *     stem.worker.js      what the workers run, for pages that forbid workers from `blob:` URLs
  *     stem.js             loader with the runtime and the `Layout` inlined
  *     stem.d.ts           types of inputs and outputs
  *     stem.json           the `Manifest`
@@ -96,8 +100,34 @@ export interface PortLayout {
   readonly shape: readonly number[];
   /** Inputs: one per quantizer that reads the input. Outputs: exactly one. */
   readonly slots: readonly Slot[];
+  /** Where the module `relaxedS8` has them. */
+  readonly signedSlots?: readonly Slot[];
   /** For integer ports, where the graph says what the integers mean; float ports have it in their boundary. */
   readonly quantization?: Quantization;
+}
+
+/**
+ * What an engine's `i32x4.relaxed_dot_i8x16_i7x16_add_s` does with a second operand outside 0 … 127. `u8s8`: it is unsigned and
+ * nothing is lost (x86 with AVX-VNNI). `s8s8`: it is signed; sums of two products may wrap at 16 bits (ARM). `pairs16`: it is
+ * unsigned; sums of two products saturate at 16 bits (other x86).
+ */
+export type RelaxedDot = "u8s8" | "s8s8" | "pairs16";
+
+/** `any`: every second operand is proved to lie in 0 … 127, where all engines agree. */
+export type ExactOn = "any" | readonly RelaxedDot[];
+
+/** The modules for several threads, named after those for one. */
+export type ThreadsModule = "baselineThreads" | "relaxedThreads" | "relaxedS8Threads";
+
+/** Something for each module of an artifact. */
+export type ModuleNames<T> = { readonly wasm: T; readonly relaxed?: T; readonly relaxedS8?: T } & {
+  readonly [m in ThreadsModule]?: T;
+};
+
+/** Memory of the modules for several threads, in bytes: of all threads together, and of each one in addition. */
+export interface ThreadsLayout {
+  readonly memory: number;
+  readonly scratch: number;
 }
 
 /** The part of the manifest the loader needs; inlined in `stem.js`. */
@@ -109,12 +139,11 @@ export interface Layout {
   readonly inputs: readonly PortLayout[];
   readonly outputs: readonly PortLayout[];
   /** SHA-256, lower-case hex, of the module files. */
-  readonly hashes: { readonly wasm: string; readonly relaxed?: string };
-  /**
-   * What the relaxed module asks of `i32x4.relaxed_dot_i8x16_i7x16_add_s`. `any`: every second operand is proved to lie
-   * in 0 … 127, where all engines agree. `u8s8` (when absent): the engine must treat it as unsigned 8-bit, which a probe checks.
-   */
-  readonly relaxedDot?: "any" | "u8s8";
+  readonly hashes: ModuleNames<string>;
+  /** Only where the artifact has modules for several threads. */
+  readonly threads?: ThreadsLayout;
+  /** The relaxed modules, and the engines on which each is proved exact. */
+  readonly exactOn?: { readonly relaxed?: ExactOn; readonly relaxedS8?: ExactOn };
 }
 
 /**
@@ -164,7 +193,9 @@ export interface Sizes {
   /** Weights and tables as stored in `stem.wasm`, at their packed width. */
   readonly weights: number;
   /** Function bodies of each module. */
-  readonly code: { readonly baseline: number; readonly relaxed?: number };
+  readonly code: { readonly baseline: number; readonly relaxed?: number; readonly relaxedS8?: number };
+  /** Constants that the module `relaxedS8` brings along. */
+  readonly relaxedS8Constants?: number;
   /** Greatest number of bytes of activations alive at once. */
   readonly arenaPeak: number;
   /** Linear memory: weights, constants and arena, rounded up to whole pages. */
@@ -188,8 +219,8 @@ export interface Manifest extends Layout {
   /** `qc` and its version. */
   readonly generator: string;
   /** File names beside the manifest; absent until the artifact has a stem. */
-  readonly files?: { readonly wasm: string; readonly relaxed?: string };
-  readonly hashes: { readonly wasm: string; readonly relaxed?: string; readonly weights: string };
+  readonly files?: ModuleNames<string> & { readonly worker?: string };
+  readonly hashes: Layout["hashes"] & { readonly weights: string };
   readonly sizes: Sizes;
   readonly coverage: Coverage;
   readonly macs: Macs;
@@ -202,9 +233,16 @@ export interface Manifest extends Layout {
 
 /** Picks the loader's part out of a manifest. */
 export function layoutOf(manifest: Manifest): Layout {
-  const { version, model, target, inputs, outputs, relaxedDot } = manifest;
-  const { wasm, relaxed } = manifest.hashes;
-  const hashes = relaxed === undefined ? { wasm } : { wasm, relaxed };
-  const layout = { version, model, target, inputs, outputs, hashes };
-  return relaxedDot === undefined ? layout : { ...layout, relaxedDot };
+  const { version, model, target, inputs, outputs, exactOn, threads } = manifest;
+  const { weights: _, ...hashes } = manifest.hashes;
+  return {
+    version,
+    model,
+    target,
+    inputs,
+    outputs,
+    hashes,
+    ...(exactOn && { exactOn }),
+    ...(threads && { threads }),
+  };
 }

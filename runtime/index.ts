@@ -23,7 +23,7 @@ const isManifest = (x: unknown): x is Manifest =>
 
 /**
  * Loads an artifact by its manifest: a URL (modules are found beside it), or the parsed JSON (then pass `wasm`, and
- * `relaxed` to use it). Throws `LoadError`.
+ * the relaxed ones to use them). Throws `LoadError`.
  */
 export async function load(manifest: string | URL | Manifest, options: LoadOptions = {}): Promise<Model> {
   const isUrl = typeof manifest === "string" || manifest instanceof URL;
@@ -32,10 +32,14 @@ export async function load(manifest: string | URL | Manifest, options: LoadOptio
   if (!isUrl) return loadModel(json, {}, options);
   const base = new URL(manifest, (globalThis as { location?: { href: string } }).location?.href);
   const at = (name: string) => () => new URL(encodeURIComponent(name), base);
-  const { wasm, relaxed } = json.files ?? {};
+  const { wasm, relaxed, relaxedS8 } = json.files ?? {};
   return loadModel(
     json,
-    { ...(wasm && { wasm: at(wasm) }), ...(relaxed && { relaxed: at(relaxed) }) },
+    {
+      ...(wasm && { wasm: at(wasm) }),
+      ...(relaxed && { relaxed: at(relaxed) }),
+      ...(relaxedS8 && { relaxedS8: at(relaxedS8) }),
+    },
     options,
   );
 }

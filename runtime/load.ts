@@ -1,8 +1,8 @@
 /** From a layout and two places to fetch from, to a model: what the generated `stem.js` inlines. */
 import { loadError } from "./errors.ts";
-import { FORMAT_VERSION, type Layout } from "./format.ts";
+import { FORMAT_VERSION, type Layout, type PortLayout, type RelaxedDot } from "./format.ts";
 import { type Backend, type Core, createModel, type Model } from "./instance.ts";
-import { relaxedRefusal } from "./relaxed.ts";
+import { isExact, relaxedEngine, relaxedRefusal } from "./relaxed.ts";
 import { compileFrom, type Progress, type Source } from "./source.ts";
 
 export interface LoadOptions {
@@ -10,6 +10,8 @@ export interface LoadOptions {
   readonly wasm?: Source;
   /** Instead of the relaxed module beside the loader. */
   readonly relaxed?: Source;
+  /** Instead of the relaxed module for signed dot products beside the loader. */
+  readonly relaxedS8?: Source;
   /** `auto` (default): relaxed SIMD where the engine's is exact for this model, otherwise baseline. */
   readonly backend?: "auto" | Backend;
   /** Integers in, integers out. */
@@ -23,6 +25,7 @@ export interface LoadOptions {
 export interface Places {
   readonly wasm?: () => Source;
   readonly relaxed?: () => Source;
+  readonly relaxedS8?: () => Source;
 }
 
 function meter(onProgress: (p: Progress) => void, files: number) {
@@ -36,24 +39,60 @@ function meter(onProgress: (p: Progress) => void, files: number) {
   };
 }
 
-/** Why the relaxed module will not be used; `undefined` if it will. Throws `LoadError` if nothing else can run. */
-function refusal(layout: Layout, backend: "auto" | Backend, available: boolean): string | undefined {
+type Relaxed = "relaxed" | "relaxedS8";
+
+/**
+ * Makes what runs the kernels, in place of the modules for one thread: starts fetching for the module that was chosen (undefined: the
+ * baseline), then gets the memory with the weights. Undefined: the modules for one thread run after all.
+ */
+export type Link = (module: Relaxed | undefined) => ((base: WebAssembly.Memory) => Promise<Core>) | undefined;
+
+/** Engines whose relaxed dot is no faster than baseline SIMD. */
+const SLOW: readonly (RelaxedDot | undefined)[] = ["pairs16"];
+
+interface Choice {
+  /** Undefined: the baseline. */
+  readonly module: Relaxed | undefined;
+  readonly reason: string;
+}
+
+/** The module to use. Throws `LoadError` if nothing can run that was asked for. */
+function choose(layout: Layout, backend: "auto" | Backend, there: readonly Relaxed[]): Choice {
+  const only = layout.target === "wasm-relaxed";
   if (backend === "baseline") {
-    if (layout.target === "wasm-relaxed")
-      throw loadError("this artifact has no baseline kernels (target wasm-relaxed)");
-    return "asked for";
+    if (only) throw loadError("this artifact has no baseline kernels (target wasm-relaxed)");
+    return { module: undefined, reason: "asked for" };
   }
-  const why = available ? relaxedRefusal(layout.relaxedDot ?? "u8s8") : "the artifact has no relaxed module";
-  if (why && (backend === "relaxed" || layout.target === "wasm-relaxed"))
-    throw loadError(`the relaxed kernels cannot run: ${why}`);
-  return why;
+  const engine = relaxedEngine();
+  const module = engine && there.find((m) => isExact(layout.exactOn?.[m], engine));
+  if (module) {
+    if (backend === "auto" && !only && SLOW.includes(engine.dot))
+      return { module: undefined, reason: "faster than this engine's relaxed dot" };
+    return { module, reason: "this engine's relaxed SIMD is exact for this model" };
+  }
+  const on = there.flatMap((m) => layout.exactOn?.[m] ?? []) as RelaxedDot[];
+  const reason = there.length === 0 ? "the artifact has no relaxed module" : relaxedRefusal(on, engine)!;
+  if (backend === "relaxed" || only) throw loadError(`the relaxed kernels cannot run: ${reason}`);
+  return { module, reason };
+}
+
+/** The layout with the slots of the chosen module. */
+function placed(layout: Layout, module: Relaxed | undefined): Layout {
+  if (module !== "relaxedS8") return layout;
+  const at = (ports: readonly PortLayout[]) => ports.map((p) => ({ ...p, slots: p.signedSlots ?? p.slots }));
+  return { ...layout, inputs: at(layout.inputs), outputs: at(layout.outputs) };
 }
 
 /**
  * Loads a model. Both modules are fetched in parallel; the baseline one owns memory and weights, the relaxed one, when
  * it is used, shares that memory. Throws `LoadError`.
  */
-export async function loadModel(layout: Layout, places: Places, options: LoadOptions = {}): Promise<Model> {
+export async function loadModel(
+  layout: Layout,
+  places: Places,
+  options: LoadOptions = {},
+  link?: Link,
+): Promise<Model> {
   const { backend = "auto", raw = false, verify = false, onProgress } = options;
   if (layout.version !== FORMAT_VERSION)
     throw loadError(
@@ -61,27 +100,33 @@ export async function loadModel(layout: Layout, places: Places, options: LoadOpt
     );
   const from = options.wasm ?? places.wasm?.();
   if (from === undefined) throw loadError("nothing says where the module is: pass `wasm`");
-  const hasRelaxed = layout.target !== "wasm-simd" && (options.relaxed ?? places.relaxed) !== undefined;
-  const why = refusal(layout, backend, hasRelaxed);
-  const onFile = onProgress && meter(onProgress, why === undefined ? 2 : 1);
-  const sha256 = (file: "wasm" | "relaxed") => (verify ? layout.hashes[file] : undefined);
+  const there = (["relaxed", "relaxedS8"] as const).filter(
+    (m) => layout.target !== "wasm-simd" && (options[m] ?? places[m]) !== undefined,
+  );
+  const { module, reason } = choose(layout, backend, there);
+  const linked = link?.(module);
+  const onFile = onProgress && meter(onProgress, module && !linked ? 2 : 1);
+  const sha256 = (file: "wasm" | Relaxed) => (verify ? layout.hashes[file] : undefined);
 
   const relaxed =
-    why === undefined
-      ? compileFrom(options.relaxed ?? places.relaxed!(), {
-          onProgress: onFile?.(1),
-          sha256: sha256("relaxed"),
-        })
-      : undefined;
-  relaxed?.catch(() => {});
+    module &&
+    !linked &&
+    compileFrom(options[module] ?? places[module]!(), { onProgress: onFile?.(1), sha256: sha256(module) });
+  if (relaxed) relaxed.catch(() => {});
   const base = await WebAssembly.instantiate(
     await compileFrom(from, { onProgress: onFile?.(0), sha256: sha256("wasm") }),
   );
-  const core = base.exports as unknown as Core;
-  if (!relaxed) return createModel(layout, core, { raw, backend: "baseline", backendReason: why! });
+  let core = base.exports as unknown as Core;
   const { memory } = core;
-  const { run } = (await WebAssembly.instantiate(await relaxed, { env: { memory } }))
-    .exports as unknown as Core;
-  const backendReason = "this engine's relaxed SIMD is exact for this model";
-  return createModel(layout, { memory, run }, { raw, backend: "relaxed", backendReason });
+  if (linked) core = await linked(memory);
+  else if (relaxed) {
+    const { run } = (await WebAssembly.instantiate(await relaxed, { env: { memory } }))
+      .exports as unknown as Core;
+    core = { memory, run };
+  }
+  return createModel(placed(layout, module), core, {
+    raw,
+    backend: module ? "relaxed" : "baseline",
+    backendReason: reason,
+  });
 }

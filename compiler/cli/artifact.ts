@@ -15,7 +15,7 @@ const isDirectory = (path: string): boolean =>
 
 /** The manifest's path from what the user named: a folder with one artifact, or a file of the artifact. */
 function manifestPath(path: string): string | Diagnostic {
-  if (!isDirectory(path)) return path.replace(/(\.relaxed)?\.(wasm|js|d\.ts|json)$/, ".json");
+  if (!isDirectory(path)) return path.replace(/(\.relaxed(-s8)?)?\.(wasm|js|d\.ts|json)$/, ".json");
   const found = readdirSync(path).filter(
     (n) => n.endsWith(".json") && isDirectory(path) && isOurs(join(path, n)),
   );
@@ -60,9 +60,8 @@ export async function loadStored(
   { manifest, dir }: StoredArtifact,
   options: { readonly raw?: boolean; readonly backend?: "auto" | "baseline" | "relaxed" },
 ): Promise<Result<Model>> {
-  const { wasm, relaxed } = manifest.files!;
   const modules: Record<string, Uint8Array<ArrayBuffer>> = {};
-  for (const [key, name] of Object.entries({ wasm, ...(relaxed && { relaxed }) })) {
+  for (const [key, name] of Object.entries(manifest.files!)) {
     if (/[/\\]/.test(name)) return fail(notAnArtifact(dir, "a module's name is a path"));
     const bytes = readBytes(join(dir, name));
     if (!(bytes instanceof Uint8Array)) return fail(bytes);

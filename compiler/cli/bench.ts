@@ -19,18 +19,18 @@ import { type Latency, latencyText, type Measured, profileText } from "./bench/t
 import { traceOf } from "./bench/trace.ts";
 import { onnxruntimeWeb } from "./bench/web.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
+import { type ModelChoices, modelChoices } from "./model.ts";
 import { randomInputs } from "./random-inputs.ts";
 import { EXIT, report } from "./report.ts";
 import { asObject } from "./tensors.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface BenchCommand extends CommonOptions {
+export interface BenchCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   readonly seconds: number;
   /** Where to write the trace. */
   readonly profile?: string;
   readonly against?: "onnxruntime-web";
-  readonly batch?: number;
 }
 
 /** Something to time: an artifact's files, or a model compiled here. */
@@ -78,7 +78,7 @@ async function open(
     target: options.target,
     path,
     external: externalDataBeside(path),
-    ...(options.batch !== undefined && { batch: options.batch }),
+    ...modelChoices(options),
     profile: options.profile !== undefined,
     onPhase,
   });
@@ -88,6 +88,7 @@ async function open(
   const modules = {
     wasm: bytes(compiled.baseline),
     ...(compiled.relaxed && { relaxed: bytes(compiled.relaxed) }),
+    ...(compiled.relaxedS8 && { relaxedS8: bytes(compiled.relaxedS8) }),
   };
   return ok(
     {

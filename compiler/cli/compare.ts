@@ -1,6 +1,6 @@
 /** Artifact against reference interpreter, bit for bit. */
 import { rawDtype, type TensorData } from "../../runtime/elements.ts";
-import { type Layout, layoutOf, type Manifest, type PortLayout } from "../../runtime/format.ts";
+import { type Layout, layoutOf, type Manifest, type PortLayout, type Slot } from "../../runtime/format.ts";
 import { loadModel, type Model } from "../../runtime/index.ts";
 import { type Compiled, type Diagnostic, differs } from "../index.ts";
 import { asObject, type Tensors } from "./tensors.ts";
@@ -21,17 +21,24 @@ export interface Verdict {
 }
 
 /** The layout whose outputs are the given ports as plain integers, named by position so that names cannot clash. */
-function integerLayout(manifest: Manifest, ports: readonly PortLayout[]): Layout {
+export function integerLayout(manifest: Manifest, ports: readonly PortLayout[]): Layout {
+  const whole = (slots: readonly Slot[]) => [{ ...slots[0]!, boundary: { kind: "none" } as const }];
   const outputs = ports.map((p, i): PortLayout => {
-    const slot = { ...p.slots[0]!, boundary: { kind: "none" } as const };
-    return { name: String(i), dtype: rawDtype(slot), shape: p.shape, slots: [slot] };
+    const slots = whole(p.slots);
+    return {
+      name: String(i),
+      dtype: rawDtype(slots[0]!),
+      shape: p.shape,
+      slots,
+      ...(p.signedSlots && { signedSlots: whole(p.signedSlots) }),
+    };
   });
   return { ...layoutOf(manifest), outputs };
 }
 
 /** Every set of kernels of the artifact that can run in this engine, and why the others cannot. */
 export async function subjectsOf(
-  { manifest, baseline, relaxed }: Compiled,
+  { manifest, baseline, relaxed, relaxedS8 }: Compiled,
   label: string,
 ): Promise<{ readonly subjects: readonly Subject[]; readonly skipped: readonly string[] }> {
   const taps = manifest.taps ?? [];
@@ -41,7 +48,11 @@ export async function subjectsOf(
     ...taps.map((p, i) => ({ name: p.name, rank: i })),
   ];
   const bytes = (b: Uint8Array) => b as Uint8Array<ArrayBuffer>;
-  const sources = { wasm: bytes(baseline), ...(relaxed && { relaxed: bytes(relaxed) }) };
+  const sources = {
+    wasm: bytes(baseline),
+    ...(relaxed && { relaxed: bytes(relaxed) }),
+    ...(relaxedS8 && { relaxedS8: bytes(relaxedS8) }),
+  };
   const backends: ("baseline" | "relaxed")[] = [];
   if (manifest.target !== "wasm-relaxed") backends.push("baseline");
   if (relaxed) backends.push("relaxed");

@@ -40,8 +40,7 @@ interface Group {
 /** Whether `op` pools the image `v` in windows that neither overlap nor need padding. */
 function pools(op: Op, v: Value): boolean {
   const e = v.type.elem;
-  if (v.type.shape.length !== 4 || e.kind !== "int" || e.signed || e.bits > 8 || op.operands.length !== 1)
-    return false;
+  if (v.type.shape.length !== 4 || e.kind !== "int" || e.bits > 8 || op.operands.length !== 1) return false;
   if (op.name === "qc.reduce_sum") return attr<readonly number[]>(op, "axes").join() === "1,2";
   if (op.name !== "qc.max_pool" && op.name !== "qc.sum_pool") return false;
   const kernel = attr<readonly number[]>(op, "kernel");

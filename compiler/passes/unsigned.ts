@@ -1,16 +1,19 @@
 /**
- * Stores every activation of at most 8 bits unsigned, and 16-bit ones signed: the operand forms of the dot products. A tensor
- * whose type has the other sign is shifted by a constant t′ = t + k; whoever reads it absorbs k exactly.
+ * Gives activations the sign that a dot product wants of its operands: `unsigned` those of at most 8 bits none and 16-bit ones a
+ * sign, `signed` all of them a sign. A tensor whose type has the other sign is shifted by a constant t′ = t + k; whoever reads it
+ * absorbs k exactly. `signed` runs on certified graphs: the constants of a `qc.rescale` change, its steps and proof do not.
  */
 import { createBuilder, type FuncBuilder } from "../ir/builder.ts";
 import { ok } from "../ir/diagnostics.ts";
 import type { Attrs, Dense, Func, Op, Port, Value } from "../ir/module.ts";
 import { attr } from "../ir/op.ts";
 import { hasTrait } from "../ir/ops/index.ts";
+import { proofAttr, proofOf, rescaleAttr, rescaleOf } from "../ir/ops/integer-rescale.ts";
 import { definePass } from "../ir/pass.ts";
 import { add, mul, type Rational, rational, sub } from "../ir/rational.ts";
+import { shiftable, shiftProof, shiftRescale } from "../ir/rescale/shift.ts";
 import { dce, mapFuncs } from "../ir/rewriter.ts";
-import { intMax, intMin, intTypeFor, type TensorType } from "../ir/types.ts";
+import { intMax, intMin, intTypeFor, sameType, type TensorType } from "../ir/types.ts";
 
 /** How far a value was moved: one number, or one per index of its last axis. */
 type Shift = readonly number[];
@@ -23,13 +26,18 @@ interface Moved {
 }
 
 /** What to add so that the type gets the wanted sign; 0 if it has it. */
-function wanted(t: TensorType): number {
-  if (t.elem.kind !== "int") return 0;
-  const { signed, bits } = t.elem;
+type Wanted = (t: TensorType) => number;
+
+const wantUnsigned: Wanted = ({ elem }) => {
+  if (elem.kind !== "int") return 0;
+  const { signed, bits } = elem;
   if (signed && bits <= 8) return 2 ** (bits - 1);
   if (!signed && bits === 16) return -32768;
   return 0;
-}
+};
+
+/** All by the same number, however few their bits: what is joined with others needs no second shift. */
+const wantSigned: Wanted = ({ elem }) => (elem.kind === "int" && !elem.signed && elem.bits <= 8 ? -128 : 0);
 
 const moveType = (t: TensorType, k: number): TensorType => {
   if (t.elem.kind !== "int" || k === 0) return t;
@@ -63,7 +71,7 @@ const options = (op: Op, types = op.results.map((r) => r.type)) => ({
   types,
 });
 
-function moveFunc(func: Func): Func {
+function moveFunc(func: Func, wanted: Wanted): Func {
   const b = createBuilder(func.name);
   const moved = new Map<Value, Moved>();
   const consts = new Map<Value, Dense>();
@@ -104,26 +112,26 @@ function moveFunc(func: Func): Func {
       moved.set(op.results[0]!, { value: op.results[0]!, shift: NONE });
       continue;
     }
-    const rule = rules[op.name] ?? (hasTrait(op, "movement") ? moveMovement : undefined);
-    if (rule === undefined) throw new Error(`unsigned: no rule for ${op.name}`);
-    const operands = op.operands.map((v) => {
-      const m = moved.get(v)!;
-      return m.shift.length === 1 || takesChannels(op)
+    const rule = rules[op.name] ?? (hasTrait(op, "movement") ? moveMovement : moveResult);
+    const given = op.operands.map((v) => moved.get(v)!);
+    const operands = given.map((m, i) => {
+      const v = op.operands[i]!;
+      return (m.shift.length === 1 || takesChannels(op)) && shiftableOp(op, given)
         ? m
         : { value: unshift(b, m, v.type, v.name), shift: NONE };
     });
-    moved.set(
-      op.results[0]!,
-      rule(b, op, operands, (v) => consts.get(v)),
-    );
+    moved.set(op.results[0]!, rule(b, op, operands, { constant: (v) => consts.get(v), wanted }));
   }
-  for (const r of func.results) b.addResult(movedResult(b, r, moved.get(r.value)!));
+  for (const r of func.results) b.addResult(movedResult(b, r, moved.get(r.value)!, wanted));
   return dce(b.build());
 }
 
 /** A dequantized output absorbs the shift in its zero points; an integer one is moved back. */
-function movedResult(b: FuncBuilder, port: Port, m: Moved): Port {
+function movedResult(b: FuncBuilder, port: Port, m: Moved, wanted: Wanted): Port {
   const boundary = port.boundary;
+  // One program of several for the same model: the integers of its ports differ by one number where they are bytes, else not.
+  if (wanted === wantSigned && wanted(port.value.type) === 0)
+    return { ...port, value: unshift(b, m, port.value.type, port.name) };
   const last = port.value.type.shape.length - 1;
   if (
     boundary.kind !== "dequantize" ||
@@ -164,12 +172,22 @@ function unshift(b: FuncBuilder, m: Moved, type: TensorType, name: string): Valu
   return b.add1("qc.requant", [m.value], attrs, { names: [name], types: [type] });
 }
 
-type RuleFn = (
-  b: FuncBuilder,
-  op: Op,
-  operands: readonly Moved[],
-  constant: (v: Value) => Dense | undefined,
-) => Moved;
+interface Context {
+  readonly constant: (v: Value) => Dense | undefined;
+  readonly wanted: Wanted;
+}
+
+type RuleFn = (b: FuncBuilder, op: Op, operands: readonly Moved[], cx: Context) => Moved;
+
+/** An op that knows nothing of shifts: on plain operands, its result moved afterwards. */
+const moveResult: RuleFn = (b, op, operands, cx) => {
+  const plain = operands.map((m, i) => unshift(b, m, op.operands[i]!.type, op.operands[i]!.name));
+  const value = b.add1(op.name, plain, op.attrs, options(op));
+  const k = target(op, cx);
+  if (k === 0) return { value, shift: NONE };
+  const types = [moveType(value.type, k)];
+  return { value: b.add1("qc.add_const", [value], { value: k }, { ...options(op), types }), shift: [k] };
+};
 
 /** Whether the op's rule takes a shift that differs per channel; the others see the operand without it. */
 function takesChannels(op: Op): boolean {
@@ -182,14 +200,28 @@ function takesChannels(op: Op): boolean {
     case "qc.reduce_sum":
       return !attr<readonly number[]>(op, "axes").includes(op.operands[0]!.type.shape.length - 1);
     case "qc.requant":
+    case "qc.rescale":
       return (
         attr<number>(op, "axis") === last &&
         op.operands.every((v) => v.type.shape.at(-1) === op.results[0]!.type.shape[last])
       );
+    case "qc.insert_channels":
+      return attr<number>(op, "axis") === last;
     default:
       return hasTrait(op, "movement");
   }
 }
+
+/** Whether accumulators stay within what the rescale needs. */
+const shiftableOp = (op: Op, operands: readonly Moved[]): boolean =>
+  op.name !== "qc.rescale" ||
+  shiftable(
+    rescaleOf(op.attrs),
+    proofOf(op.attrs),
+    Array.from({ length: Math.max(...operands.map((m) => m.shift.length)) }, (_, c) =>
+      operands.map((m) => at(m.shift, c)),
+    ),
+  );
 
 /** clamp(t + k, lo + k, hi + k) = clamp(t, lo, hi) + k. */
 const moveClamp: RuleFn = (b, op, [x]) => {
@@ -200,11 +232,11 @@ const moveClamp: RuleFn = (b, op, [x]) => {
 };
 
 /** Shifts the result of an op that may choose its constant freely. */
-const target = (op: Op): number => wanted(op.results[0]!.type);
+const target = (op: Op, { wanted }: Context): number => wanted(op.results[0]!.type);
 
 const rules: { readonly [name: string]: RuleFn } = {
   // Σ (t + k)·w = Σ t·w + k·Σw; padded taps read the padding value of the shifted tensor.
-  "qc.conv": (b, op, [x, w], constant) => {
+  "qc.conv": (b, op, [x, w], { constant }) => {
     const weights = constant(w!.value);
     const k = uniformShift(x!);
     if (weights === undefined) throw new Error("convolution weights must be constant");
@@ -219,7 +251,7 @@ const rules: { readonly [name: string]: RuleFn } = {
       shift,
     );
   },
-  "qc.matmul": (b, op, [x, w], constant) => {
+  "qc.matmul": (b, op, [x, w], { constant }) => {
     const [ka, kb] = [uniformShift(x!), uniformShift(w!)];
     const weights = constant(w!.value);
     const az = attr<number>(op, "a_zero");
@@ -261,9 +293,24 @@ const rules: { readonly [name: string]: RuleFn } = {
     ),
     shift: x!.shift,
   }),
+  "qc.insert_channels": (b, op, [x]) => {
+    const inserted = new Map(
+      attr<readonly number[]>(op, "indices").map((c, i) => [c, attr<readonly number[]>(op, "values")[i]!]),
+    );
+    const uniform = x!.shift.length === 1;
+    const rest = x!.shift.values();
+    const shift = uniform
+      ? x!.shift
+      : Array.from({ length: attr<number>(op, "size") }, (_, c) =>
+          inserted.has(c) ? 0 : rest.next().value!,
+        );
+    const values = [...inserted].map(([c, v]) => v + at(shift, c));
+    const type = { ...op.results[0]!.type, elem: x!.value.type.elem };
+    return { value: b.add1(op.name, [x!.value], { ...op.attrs, values }, options(op, [type])), shift };
+  },
   "qc.clamp": moveClamp,
-  "qc.table": (b, op, [x]) => {
-    const k = target(op);
+  "qc.table": (b, op, [x], cx) => {
+    const k = target(op, cx);
     const table = attr<Dense>(op, "table");
     const type = moveType(op.results[0]!.type, k);
     const elem = type.elem;
@@ -303,8 +350,8 @@ const rules: { readonly [name: string]: RuleFn } = {
   },
   // clamp(R(Σ S·(t′ − k) + B) + z, lo, hi) + k′: the offset absorbs S·k, the zero point and the bounds take k′. A zero point
   // inside R joins the offset: R(x + k′) is not R(x) + k′ for every rule.
-  "qc.requant": (b, op, operands) => {
-    const k = target(op);
+  "qc.requant": (b, op, operands, cx) => {
+    const k = target(op, cx);
     const axis = attr<number>(op, "axis");
     const rank = op.results[0]!.type.shape.length;
     const scales = attr<readonly (readonly Rational[])[]>(op, "scales");
@@ -347,9 +394,33 @@ const rules: { readonly [name: string]: RuleFn } = {
       shift: [k],
     };
   },
-  "qc.add_const": (b, op, [x]) => {
-    const k = target(op);
+  "qc.rescale": (b, op, operands, cx) => {
+    const k = target(op, cx);
+    const type = op.results[0]!.type;
+    const channels = type.shape[attr<number>(op, "axis")] ?? 1;
+    const r = rescaleOf(op.attrs);
+    const proof = proofOf(op.attrs);
+    const alike = operands.every((m) => m.shift.length === 1);
+    const n = Math.max(r.m.length, alike ? 1 : channels);
+    const shifts = Array.from({ length: n }, (_, c) => operands.map((m) => at(m.shift, c)));
+    const shifted = shiftRescale(r, proof, shifts, k);
+    // Where the result cannot be moved it keeps its sign.
+    const by = shifted === undefined ? 0 : k;
+    const attrs: Attrs = {
+      ...op.attrs,
+      rescale: rescaleAttr(shifted ?? shiftRescale(r, proof, shifts, 0)!),
+      ...(proof && { proof: proofAttr(shiftProof(proof, shifts, by)) }),
+    };
+    const values = operands.map((m) => m.value);
+    return { value: b.add1(op.name, values, attrs, options(op, [moveType(type, by)])), shift: [by] };
+  },
+  "qc.add_const": (b, op, [x], cx) => {
+    const k = target(op, cx);
     const value = attr<number>(op, "value") - uniformShift(x!) + k;
+    if (value === 0 && x!.value.type.elem.kind === "int" && k !== 0) {
+      const type = moveType(op.results[0]!.type, k);
+      if (sameType(type, x!.value.type)) return { value: x!.value, shift: [k] };
+    }
     return {
       value: b.add1(op.name, [x!.value], { value }, options(op, [moveType(op.results[0]!.type, k)])),
       shift: [k],
@@ -368,7 +439,7 @@ function accumulate(b: FuncBuilder, op: Op, operands: readonly Value[], attrs: A
 }
 
 /** Moving elements moves their shift along; joined parts must share one. */
-const moveMovement: RuleFn = (b, op, operands) => {
+const moveMovement: RuleFn = (b, op, operands, { wanted }) => {
   const common =
     operands[0]!.shift.length === 1 &&
     operands.every((m) => m.shift.length === 1 && m.shift[0] === operands[0]!.shift[0]);
@@ -390,5 +461,11 @@ const moveMovement: RuleFn = (b, op, operands) => {
 export const unsigned = definePass({
   name: "unsigned",
   summary: "Shift activations so that those of at most 8 bits are unsigned and 16-bit ones signed.",
-  run: (module) => ok(mapFuncs(module, moveFunc)),
+  run: (module) => ok(mapFuncs(module, (f) => moveFunc(f, wantUnsigned))),
+});
+
+export const signed = definePass({
+  name: "signed",
+  summary: "Shift activations of at most 8 bits so that they are signed, behind certified rescales too.",
+  run: (module) => ok(mapFuncs(module, (f) => moveFunc(f, wantSigned))),
 });

@@ -54,7 +54,7 @@ const compiled = async (options: FixtureOptions = {}): Promise<Compiled> => ({
 });
 
 test("an artifact that equals its module", async () => {
-  const c = await compiled({ relaxedDot: "any" });
+  const c = await compiled({ exactOn: "any" });
   const { subjects, skipped } = await subjectsOf(c, "");
   expect(subjects.length + skipped.length).toBe(2);
   expect(subjects[0]?.name).toBe("baseline");

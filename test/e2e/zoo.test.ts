@@ -39,7 +39,7 @@ describeZoo("exact value = interpreter = modules, at every quantizer", () => {
       const runners = await runnersOf(debug);
       const shippedRunners = await runnersOf(shipped);
       expect(runners.map((r) => r.name)).toEqual(
-        relaxedReason === undefined || debug.manifest.relaxedDot === "any"
+        relaxedReason === undefined || debug.manifest.exactOn?.relaxed === "any"
           ? ["baseline", "relaxed"]
           : ["baseline"],
       );

@@ -104,11 +104,12 @@ function statements(depth: number, prefix: string, env: Env): fc.Arbitrary<Stmt[
   const update = fc
     .constantFrom(...variables)
     .chain(({ type, name }) => value(type).map((v): Stmt => ({ k: "set", name, value: v })));
-  const dot = fc.tuple(value("i8x16"), value("i8x16")).map(
-    ([w, x]): Stmt => ({
+  const dot4s = ["dot4_s8u8.i32x4", "dot4_s8s8.i32x4"] as const;
+  const dot = fc.tuple(fc.constantFrom(...dot4s), value("i8x16"), value("i8x16")).map(
+    ([name, w, x]): Stmt => ({
       k: "set",
       name: "acc",
-      value: op("dot4_s8u8.i32x4", [ref("acc", "i32x4"), w, x]),
+      value: op(name, [ref("acc", "i32x4"), w, x]),
     }),
   );
   const write = fc

@@ -54,7 +54,7 @@ async function serve(wasmType: string): Promise<Server> {
     ["page.js", pageScript],
     ["worker.js", `${use("plus")} postMessage(result);`],
   ]);
-  for (const f of artifactFiles(await fixture({ relaxedDot: "any" }), "plus")) files.set(f.name, f.bytes);
+  for (const f of artifactFiles(await fixture({ exactOn: "any" }), "plus")) files.set(f.name, f.bytes);
   const server = createServer((request, response) => {
     const name = (request.url ?? "/").slice(1) || "index.html";
     const body = files.get(name);

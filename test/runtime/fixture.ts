@@ -2,7 +2,13 @@
 import binaryen from "binaryen";
 import type { WasmArtifact } from "../../compiler/backends/wasm/artifact/files.ts";
 import { sha256 } from "../../compiler/backends/wasm/artifact/manifest.ts";
-import { FORMAT_VERSION, type Manifest, type PortLayout, type WasmTarget } from "../../runtime/format.ts";
+import {
+  type ExactOn,
+  FORMAT_VERSION,
+  type Manifest,
+  type PortLayout,
+  type WasmTarget,
+} from "../../runtime/format.ts";
 
 const IN = 1024;
 const OUT = 2048;
@@ -32,7 +38,8 @@ export interface FixtureOptions {
   readonly outputName?: string;
   readonly count?: number;
   readonly target?: WasmTarget;
-  readonly relaxedDot?: "any" | "u8s8";
+  /** Of the relaxed module; as if made for u8·s8 when absent. */
+  readonly exactOn?: ExactOn;
   /** Overrides of the ports, given their defaults. */
   readonly input?: (p: PortLayout) => PortLayout;
   readonly output?: (p: PortLayout) => PortLayout;
@@ -40,7 +47,13 @@ export interface FixtureOptions {
 
 /** float32 input at scale 0.5, zero point 3; float32 output at scale 0.25, zero point 10: y = (q + 1 − 10)/4. */
 export async function fixture(options: FixtureOptions = {}): Promise<WasmArtifact> {
-  const { inputName = "image", outputName = "logits", count = 8, target = "wasm", relaxedDot } = options;
+  const {
+    inputName = "image",
+    outputName = "logits",
+    count = 8,
+    target = "wasm",
+    exactOn = ["u8s8"],
+  } = options;
   const input: PortLayout = {
     name: inputName,
     dtype: "float32",
@@ -84,7 +97,7 @@ export async function fixture(options: FixtureOptions = {}): Promise<WasmArtifac
       ...(relaxed && { relaxed: await sha256(relaxed) }),
       weights: await sha256(new TextEncoder().encode("weights")),
     },
-    ...(relaxedDot && { relaxedDot }),
+    ...(relaxed && { exactOn: { relaxed: exactOn } }),
     sizes: { weights: 7, code: { baseline: 40 }, arenaPeak: 2 * count, memory: 65536 },
     coverage: { total: 1, integer: 1 },
     macs: { nominal: 0, executed: 0 },

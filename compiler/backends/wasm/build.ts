@@ -1,23 +1,22 @@
 /** A lowered program → the modules of a WASM artifact and where its ports lie. */
-import type { Dtype, PortLayout, SlotBoundary, Storage, WasmTarget } from "../../../runtime/format.ts";
+import type { PortLayout, ThreadsModule, WasmTarget } from "../../../runtime/format.ts";
 import type { Buffer, Program } from "../../ir/kernel/ir.ts";
 import { legalize } from "../../ir/kernel/legalize.ts";
-import type { Port } from "../../ir/module.ts";
-import { sizeOf } from "../../ir/types.ts";
 import { layout } from "./layout.ts";
 import { assembleModule } from "./module.ts";
+import { type PlacedPort, portLayouts } from "./ports.ts";
+import { placeBeside, type SignedInput, withSigned } from "./signed.ts";
 import { wasmRelaxed, wasmSimd } from "./target.ts";
+import { buildThreads, type ThreadsModules } from "./threads.ts";
 
-/** A graph input or output and where its integers lie, row-major from `offset` of `buffer`. */
-export interface PlacedPort {
-  readonly port: Port;
-  readonly layout: { readonly buffer: string; readonly container: Storage; readonly offset: number };
-}
-
-/** One program per target; both use the same buffers at the same places. Constants of one name are the same. */
+/**
+ * One program per target; the first two use the same buffers at the same places, and constants of one name are the same.
+ * `signed` has a memory plan of its own, and ports in the order of the others.
+ */
 export interface WasmInput {
   readonly baseline: Program;
   readonly relaxed: Program | undefined;
+  readonly signed?: SignedInput | undefined;
   readonly offsets: ReadonlyMap<string, number>;
   readonly inputs: readonly PlacedPort[];
   readonly outputs: readonly PlacedPort[];
@@ -26,12 +25,18 @@ export interface WasmInput {
 export interface WasmModules {
   readonly baseline: Uint8Array;
   readonly relaxed?: Uint8Array;
+  /** Shares memory and weights, brings the constants that differ. */
+  readonly relaxedS8?: Uint8Array;
   readonly inputs: readonly PortLayout[];
   readonly outputs: readonly PortLayout[];
   /** Bytes of constants, arena and linear memory. */
   readonly constBytes: number;
   readonly arenaBytes: number;
   readonly memoryBytes: number;
+  /** Bytes of constants in the module `relaxedS8`. */
+  readonly signedConstBytes: number;
+  /** The same kernels for several threads, where asked for. */
+  readonly threads?: ThreadsModules<ThreadsModule>;
 }
 
 export const targetsOf = (target: WasmTarget) => ({
@@ -39,17 +44,19 @@ export const targetsOf = (target: WasmTarget) => ({
   relaxed: target === "wasm-simd" ? undefined : wasmRelaxed,
 });
 
-/** Assembles the modules. `profile` also exports every kernel by name. Throws on programs that disagree: a bug in the lowering. */
+/** Assembles the modules. `threads`: also those for several threads. `profile` also exports every kernel by name. Throws on programs that disagree: a bug in the lowering. */
 export async function buildWasm(
   input: WasmInput,
   target: WasmTarget,
-  { profile = false } = {},
+  { profile = false, threads = false } = {},
 ): Promise<WasmModules> {
   const extra = input.relaxed ? constantsBeside(input.baseline, input.relaxed) : [];
   const legal = legalize(input.baseline, wasmSimd);
   const baselineProgram = { ...legal, buffers: [...legal.buffers, ...extra] };
   const place = layout(baselineProgram, input.offsets);
-  const { addresses, memoryPages } = place;
+  const { addresses } = place;
+  const signed = input.signed && placeBeside(place, baselineProgram, input.signed);
+  const memoryPages = Math.max(place.memoryPages, signed?.memoryPages ?? 0);
   const baseline = await assembleModule({
     program: target === "wasm-relaxed" ? { ...baselineProgram, kernels: [] } : baselineProgram,
     addresses,
@@ -70,15 +77,48 @@ export async function buildWasm(
       data: false,
       profile,
     }));
+  const relaxedS8 =
+    signed &&
+    (await assembleModule({
+      program: signed.program,
+      addresses: signed.addresses,
+      kind: "relaxed",
+      memoryPages,
+      exportsMemory: false,
+      data: true,
+      profile,
+    }));
+  const sources = {
+    baselineThreads:
+      target === "wasm-relaxed"
+        ? undefined
+        : { program: legal, addresses, kind: "baseline" as const, data: false },
+    relaxedThreads: input.relaxed && {
+      program: input.relaxed,
+      addresses,
+      kind: "relaxed" as const,
+      data: false,
+    },
+    relaxedS8Threads: signed && { ...signed, kind: "relaxed" as const, data: true },
+  };
   const address = (p: PlacedPort): number => addresses.get(p.layout.buffer)! + p.layout.offset;
+  const ports = (list: "inputs" | "outputs"): PortLayout[] => {
+    const layouts = portLayouts(input[list], address);
+    return signed && input.signed
+      ? withSigned(layouts, input[list], input.signed[list], signed.addresses)
+      : layouts;
+  };
   return {
     baseline,
     ...(relaxed ? { relaxed } : {}),
-    inputs: portLayouts(input.inputs, address),
-    outputs: portLayouts(input.outputs, address),
+    ...(relaxedS8 ? { relaxedS8 } : {}),
+    inputs: ports("inputs"),
+    outputs: ports("outputs"),
     constBytes: place.constBytes,
     arenaBytes: place.arenaBytes,
     memoryBytes: memoryPages * 65536,
+    signedConstBytes: signed?.constBytes ?? 0,
+    ...(threads && { threads: await buildThreads(sources, memoryPages) }),
   };
 }
 
@@ -102,30 +142,4 @@ function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
   if (a === b) return true;
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
-}
-
-const BYTES: { readonly [s in Storage]: number } = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4 };
-
-/** Ports of one name become the slots of one port, in graph order. */
-function portLayouts(ports: readonly PlacedPort[], address: (p: PlacedPort) => number): PortLayout[] {
-  const byName = new Map<string, PlacedPort[]>();
-  for (const p of ports) byName.set(p.port.name, [...(byName.get(p.port.name) ?? []), p]);
-  return [...byName.values()].map((group): PortLayout => {
-    const first = group[0]!.port;
-    return {
-      name: first.name,
-      dtype: first.dtype as Dtype,
-      shape: first.value.type.shape,
-      slots: group.map((p) => {
-        const count = sizeOf(p.port.value.type.shape);
-        return {
-          offset: address(p),
-          bytes: count * BYTES[p.layout.container],
-          elem: p.layout.container,
-          count,
-          boundary: p.port.boundary as SlotBoundary,
-        };
-      }),
-    };
-  });
 }

@@ -69,9 +69,9 @@ const shuffle: Emit = ({ m }, [a, b], imm) => {
   const left = a!();
   return m.i8x16.shuffle(left, b!(), imm);
 };
-/** The relaxed instruction takes the operand that must be non-negative second. */
+/** One instruction for both: whether it takes its second operand as signed is the engine's choice, on which the module depends. */
 const dot4: Emit = ({ b, m, relaxed }, [acc, w, x]) => {
-  if (!relaxed) throw new Error("dot4_s8u8.i32x4 needs relaxed SIMD: legalize first");
+  if (!relaxed) throw new Error("dot4 needs relaxed SIMD: legalize first");
   const raw = b as unknown as RawCalls;
   const weights = w!();
   const activations = x!();
@@ -261,5 +261,6 @@ export const emitOp: { readonly [K in OpName]: Emit } = {
   "truncate.i32x4": bin((m, a, b) => m.i8x16.shuffle(a, b, LOW_HALVES)),
   "dot2.i32x4": bin((m, a, b) => m.i32x4.dot_i16x8_s(a, b)),
   "dot4_s8u8.i32x4": dot4,
+  "dot4_s8s8.i32x4": dot4,
   "mulhi_s.i32x4": mulhi,
 };

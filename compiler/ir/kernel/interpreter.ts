@@ -12,7 +12,7 @@ import {
   type Stmt,
   type StoreOp,
 } from "./ir.ts";
-import { type RegisterFile, registerFile, semantics } from "./semantics.ts";
+import { type EngineDot, meaningOf, type RegisterFile, registerFile } from "./semantics.ts";
 
 /** Bytes of each buffer by name. Two names may share bytes (in-place kernels, a flat arena). */
 export type Memory = ReadonlyMap<string, Uint8Array>;
@@ -21,14 +21,23 @@ const GARBAGE = 0xa5;
 
 type Step = () => void;
 
+/** `dot`: compute dot4s as this engine's relaxed instruction does, instead of as the IR defines them. */
+export interface RunOptions {
+  readonly dot?: EngineDot | undefined;
+}
+
 /**
  * Runs all kernels once. Buffers missing from `memory` are created; those present are read and written in place.
  * Returns all buffers. Throws on what no verified program may do: an access outside its buffer (reads: outside its
  * slack), a write to a buffer not in `writes`, a negative address, a `for` whose range is empty.
  */
-export function runProgram(program: Program, memory: Memory = new Map()): Map<string, Uint8Array> {
+export function runProgram(
+  program: Program,
+  memory: Memory = new Map(),
+  { dot }: RunOptions = {},
+): Map<string, Uint8Array> {
   const all = allocate(program, memory);
-  for (const kernel of program.kernels) compileKernel(kernel, program, all)();
+  for (const kernel of program.kernels) compileKernel(kernel, program, all, undefined, dot)();
   return all;
 }
 
@@ -67,9 +76,10 @@ export const isShared = (stmts: readonly Stmt[]): boolean =>
 export function prepareProgram(
   program: Program,
   memory: Memory = new Map(),
+  { dot }: RunOptions = {},
 ): { readonly memory: Map<string, Uint8Array>; readonly run: () => void } {
   const all = allocate(program, memory);
-  const kernels = program.kernels.map((k) => compileKernel(k, program, all));
+  const kernels = program.kernels.map((k) => compileKernel(k, program, all, undefined, dot));
   return {
     memory: all,
     run: () => {
@@ -200,7 +210,13 @@ interface Share {
   readonly threads: number;
 }
 
-function compileKernel(kernel: Kernel, program: Program, memory: Memory, share?: Share): Step {
+function compileKernel(
+  kernel: Kernel,
+  program: Program,
+  memory: Memory,
+  share?: Share,
+  dot?: EngineDot,
+): Step {
   const f = registerFile(countExprs(kernel.body) + 1);
   const buffers = new Map<string, Buffer>(program.buffers.map((b) => [b.name, b]));
   const slots = new Map<string, number>();
@@ -274,7 +290,7 @@ function compileKernel(kernel: Kernel, program: Program, memory: Memory, share?:
       case "op": {
         const [a = 0, b = 0, c = 0] = e.args.map((x) => expr(x, steps));
         const r = target ?? next++;
-        const meaning = semantics[e.op];
+        const meaning = meaningOf(e.op, dot);
         const imm = e.imm;
         steps.push(() => meaning(f, r, a, b, c, imm));
         return r;

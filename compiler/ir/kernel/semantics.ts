@@ -423,3 +423,21 @@ export const semantics: { readonly [K in OpName]: Meaning } = {
       f.i32[out * 4 + i] = Number((BigInt(f.i32[a * 4 + i]!) * BigInt(f.i32[b * 4 + i]!)) >> 32n);
   },
 };
+
+/**
+ * What engines make of both dot4s, one instruction for them. `s8s8-wrap`: sums of two products wrap at 16 bits, as V8 computes
+ * on ARM until it optimizes; `pairs16`: they saturate.
+ */
+const engineDots = {
+  u8s8: dot4("u8"),
+  s8s8: dot4("i8"),
+  "s8s8-wrap": dot4("i8", (sum) => (sum << 16) >> 16),
+  pairs16: dot4("u8", (sum) => Math.min(Math.max(sum, -32768), 32767)),
+} as const;
+export type EngineDot = keyof typeof engineDots;
+
+/** The meaning of an op, or of the instruction an engine has for it. */
+export const meaningOf = (op: OpName, dot?: EngineDot): Meaning =>
+  dot !== undefined && (op === "dot4_s8u8.i32x4" || op === "dot4_s8s8.i32x4")
+    ? engineDots[dot]
+    : semantics[op];

@@ -2,6 +2,7 @@
 import type { Attr, Attrs } from "../module.ts";
 import { defineOp, type OpDef } from "../op.ts";
 import { evaluateRescale, type Rescale } from "../rescale/index.ts";
+import type { RescaleProof } from "../rescale/shift.ts";
 import { optional, required } from "./define.ts";
 import { requantType } from "./integer-requant.ts";
 import { mapChannels } from "./per-channel.ts";
@@ -11,6 +12,12 @@ export const rescaleOf = (attrs: Attrs): Rescale => attrs.rescale as unknown as 
 
 /** A rescale as an attribute; it is plain data already. */
 export const rescaleAttr = (rescale: Rescale): Attr => rescale as unknown as Attr;
+
+/** What was proved of a `qc.rescale`; null in hand-written graphs. */
+export const proofOf = (attrs: Attrs): RescaleProof | null =>
+  (attrs.proof ?? null) as unknown as RescaleProof | null;
+
+export const proofAttr = (proof: RescaleProof): Attr => proof as unknown as Attr;
 
 /** What every class has, each with one entry per channel. */
 const perChannel = (r: Rescale): readonly (readonly unknown[])[] => {

@@ -28,14 +28,17 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const");
   if (root === undefined) return undefined;
   const weights = constantOf(stage, root.operands[1]!);
-  if (weights === undefined) return undefined;
-  if (stage.inputs[0]!.container !== "u8" && stage.inputs[0]!.container !== "i16") return undefined;
+  if (weights === undefined || stage.func.params[0]?.value !== root.operands[0]) return undefined;
+  const { container } = stage.inputs[0]!;
+  // Signed bytes come with a dot product for them.
+  if (container !== "u8" && container !== "i16" && !(container === "i8" && stage.target.dot4))
+    return undefined;
   const split = splitAtPool(stage);
   const geometry =
     root.name === "qc.conv"
       ? convGeometry(split?.before ?? stage, root, weights, split === undefined)
       : root.name === "qc.matmul"
-        ? matmulGeometry(stage, weights)
+        ? matmulGeometry(stage, root, weights)
         : undefined;
   if (geometry === undefined) return undefined;
   return split === undefined && isGemv(stage, geometry)
@@ -76,7 +79,8 @@ interface Emitter extends Operands {
   readonly y: Layout;
   readonly g: Geometry;
   readonly form: Form;
-  /** The target has a dot product of byte quads. */
+  /** Of byte quads; `native`: the target has it. */
+  readonly dot: "dot4_s8u8.i32x4" | "dot4_s8s8.i32x4";
   readonly native: boolean;
   /** K-groups per turn of the inner loop, which is also the longest stretch written out without one. */
   readonly unroll: number;
@@ -98,7 +102,7 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const k = createKernel(stage.name);
-  const bytes = x.container === "u8";
+  const bytes = CONTAINER_BYTES[x.container] === 1;
   const groupSize = bytes ? 4 : 2;
   const blocks = Math.ceil(g.n / PANEL);
   const terms = splitWeights(g, groupSize, !bytes);
@@ -132,6 +136,7 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     y,
     g: plan.g,
     form: !bytes || both ? "pairs" : widened ? "halves" : "quads",
+    dot: x.container === "i8" ? "dot4_s8s8.i32x4" : "dot4_s8u8.i32x4",
     native: stage.target.dot4,
     unroll: tile.unroll,
     widened: widened !== undefined,
@@ -194,7 +199,8 @@ function workOf(
     pieces: g.segments.length,
     length: g.segments[0]!.length,
     extra,
-    input: stage.inputs[0]!.container,
+    // One key for both signs: their kernels are alike.
+    input: stage.inputs[0]!.container === "i8" ? "u8" : stage.inputs[0]!.container,
     output: stage.outputs[0]!.container,
     inRow: g.inRow,
     inPixel: g.inPixel,
@@ -411,7 +417,7 @@ function emitGroup(
     row.forEach((c, j) => {
       const product =
         form === "quads"
-          ? op("dot4_s8u8.i32x4", [c.ref, ws[j]!, a])
+          ? op(em.dot, [c.ref, ws[j]!, a])
           : op("add.i32x4", [c.ref, op("dot2.i32x4", [a, ws[j]!])]);
       b.set(c, product);
     });

@@ -33,7 +33,10 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const w = constantOf(stage, root.operands[1]!);
-  if (w === undefined || x.container !== "u8") return undefined;
+  // Signed bytes come with a dot product for them.
+  const signed = x.container === "i8" && stage.target.dot4;
+  if (w === undefined || (x.container !== "u8" && !signed)) return undefined;
+  const dot4 = signed ? "dot4_s8s8.i32x4" : "dot4_s8u8.i32x4";
   const [channels, kh, kw, perGroup] = w.shape as [number, number, number, number];
   if (perGroup !== 1 || attr<number>(root, "groups") !== channels || channels < 2) return undefined;
   const [sh, sw] = attr<readonly [number, number]>(root, "strides");
@@ -116,7 +119,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
           for (const { qi, px } of uses)
             halves.forEach((half, h) => {
               const c = acc[px]![h]!;
-              b.set(c, op("dot4_s8u8.i32x4", [c.ref, load("i8x16", weights, pw, qi * 32 + h * 16), half]));
+              b.set(c, op(dot4, [c.ref, load("i8x16", weights, pw, qi * 32 + h * 16), half]));
             });
         }
     }

@@ -9,6 +9,7 @@ import { sizeOf } from "../../ir/types.ts";
 import { lowerContraction } from "./contraction.ts";
 import { copyLayout } from "./copy.ts";
 import { lowerDepthwise } from "./depthwise.ts";
+import { type Exactness, exactness } from "./dot-proof.ts";
 import { lowerElementwise } from "./elementwise.ts";
 import { CONTAINER_BYTES, containerOf, denseLayout, type Halo, isDense, type Layout } from "./layout.ts";
 import {
@@ -56,6 +57,8 @@ export interface LoweredPort {
 export interface Step {
   readonly kernel: string;
   readonly call: Op | undefined;
+  /** Engines on which its relaxed dot products are exact. */
+  readonly exact: Exactness;
   /** How it was made, for the families that have schedules. */
   readonly scheduled?: { readonly stage: Stage; readonly choice: Choice };
 }
@@ -192,6 +195,7 @@ function addKernel(s: State, lowered: Lowered, call: Op | undefined, stage?: Sta
   s.steps.push({
     kernel: lowered.kernel.name,
     call,
+    exact: exactness(lowered.kernel, lowered.buffers, stage),
     ...(stage && choice && { scheduled: { stage, choice } }),
   });
   const consts = new Set(lowered.buffers.filter((b) => b.role === "const").map((b) => b.name));

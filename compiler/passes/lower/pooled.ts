@@ -5,6 +5,7 @@
 import { add, type Expr, konst, op, scale } from "../../ir/kernel/ir.ts";
 import type { Func, Op } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
+import type { IntType } from "../../ir/types.ts";
 import type { Block, Mutable } from "./block.ts";
 import { epilogueOf, stepsOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
@@ -40,7 +41,7 @@ export function splitAtPool(stage: Stage): Split | undefined {
   };
 }
 
-/** How tiles of packed u8 results are combined into one pooled result of eight channels. */
+/** How tiles of packed bytes are combined into one pooled result of eight channels. */
 export interface Pooling {
   readonly y: Layout;
   readonly window: readonly [number, number];
@@ -76,25 +77,33 @@ export function poolingOf({ pool, after }: Split, block: Block, size: number): P
     rowBytes: image ? y.strides[1]! : 0,
     pixelBytes: image ? y.strides[2]! : 0,
   };
-  return pool.name === "qc.max_pool" ? { ...place, ...maximum } : { ...place, ...sum(after, block, size) };
+  const sign = (pool.operands[0]!.type.elem as IntType).signed ? "s" : "u";
+  return pool.name === "qc.max_pool"
+    ? { ...place, ...maximum(sign) }
+    : { ...place, ...sum(sign, after, block, size) };
 }
 
-const maximum: Pick<Pooling, "start" | "take" | "finish"> = {
-  start: (b) => [b.variable(konst("i8x16", 0), "most")],
+const maximum = (sign: "s" | "u"): Pick<Pooling, "start" | "take" | "finish"> => ({
+  start: (b) => [b.variable(konst("i8x16", sign === "s" ? -128 : 0), "most")],
   take: (b, [most], packed, n) => {
     packed.forEach((v, i) => {
       // An odd last pixel has no partner in its vector.
       const pair = 2 * i + 1 < n ? v : op("shuffle.i8x16", [v, v], LOW_TWICE);
-      b.set(most!, op("max_u.i8x16", [most!.ref, pair]));
+      b.set(most!, op(`max_${sign}.i8x16`, [most!.ref, pair]));
     });
   },
   finish: (b, [most]) => {
     const m = b.bind(most!.ref, "m");
-    return [op("max_u.i8x16", [m, op("shuffle.i8x16", [m, m], SWAP)])];
+    return [op(`max_${sign}.i8x16`, [m, op("shuffle.i8x16", [m, m], SWAP)])];
   },
-};
+});
 
-function sum(after: Stage, block: Block, size: number): Pick<Pooling, "start" | "take" | "finish"> {
+function sum(
+  sign: "s" | "u",
+  after: Stage,
+  block: Block,
+  size: number,
+): Pick<Pooling, "start" | "take" | "finish"> {
   const epilogue = epilogueOf(after, block, size);
   return {
     start: (b, channel) =>
@@ -102,11 +111,11 @@ function sum(after: Stage, block: Block, size: number): Pick<Pooling, "start" | 
     take: (b, [low, high], packed, n) => {
       packed.forEach((v, i) => {
         const x = b.bind(v, "x");
-        const first = op("extend_low_u.i16x8", [x]);
-        const both = 2 * i + 1 < n ? op("add.i16x8", [first, op("extend_high_u.i16x8", [x])]) : first;
+        const first = op(`extend_low_${sign}.i16x8`, [x]);
+        const both = 2 * i + 1 < n ? op("add.i16x8", [first, op(`extend_high_${sign}.i16x8`, [x])]) : first;
         const s = b.bind(both, "s");
-        b.set(low!, op("add.i32x4", [low!.ref, op("extend_low_u.i32x4", [s])]));
-        b.set(high!, op("add.i32x4", [high!.ref, op("extend_high_u.i32x4", [s])]));
+        b.set(low!, op("add.i32x4", [low!.ref, op(`extend_low_${sign}.i32x4`, [s])]));
+        b.set(high!, op("add.i32x4", [high!.ref, op(`extend_high_${sign}.i32x4`, [s])]));
       });
     },
     finish: (b, state, channel) => epilogue.emit(b, [[state.map((v) => v.ref)]], channel),

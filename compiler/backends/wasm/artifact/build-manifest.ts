@@ -6,13 +6,12 @@ import {
   type PortLayout,
   type Quantization,
   type RescaleCertificate,
+  type ThreadsModule,
   type WasmTarget,
 } from "../../../../runtime/format.ts";
-import type { Module, Op, Port, Value } from "../../../ir/module.ts";
-import { attr } from "../../../ir/op.ts";
+import type { Module, Op, Port } from "../../../ir/module.ts";
 import { hasTrait } from "../../../ir/ops/index.ts";
 import { rescaleOf } from "../../../ir/ops/integer-rescale.ts";
-import { analyzeRanges, whole } from "../../../ir/ranges.ts";
 import type { Rational } from "../../../ir/rational.ts";
 import type { RequantSpec } from "../../../ir/rescale/types.ts";
 import { VERSION } from "../../../version.gen.js";
@@ -25,6 +24,7 @@ export interface ManifestFacts {
   readonly name: string;
   readonly target: WasmTarget;
   readonly modules: WasmModules;
+  readonly exactOn: NonNullable<Manifest["exactOn"]>;
   readonly peak: number;
   readonly imported: Module;
   /** The integer graph before and after reduction; the latter cut into kernels. */
@@ -42,6 +42,8 @@ export async function manifestOf(f: ManifestFacts): Promise<Manifest> {
   const hashes = {
     wasm: await sha256(modules.baseline),
     ...(modules.relaxed ? { relaxed: await sha256(modules.relaxed) } : {}),
+    ...(modules.relaxedS8 ? { relaxedS8: await sha256(modules.relaxedS8) } : {}),
+    ...(await hashesOf(modules.threads?.modules)),
     weights: await sha256(weights),
   };
   const ports = [...imported.params, ...imported.results];
@@ -61,14 +63,17 @@ export async function manifestOf(f: ManifestFacts): Promise<Manifest> {
     target: f.target,
     inputs: modules.inputs.map(described),
     outputs,
-    ...(narrowOperands(f.fused) ? { relaxedDot: "any" as const } : {}),
+    ...(modules.relaxed ? { exactOn: f.exactOn } : {}),
     hashes,
+    ...(modules.threads && { threads: modules.threads.layout }),
     sizes: {
       weights: modules.constBytes,
       code: {
         baseline: codeBytes(modules.baseline),
         ...(modules.relaxed ? { relaxed: codeBytes(modules.relaxed) } : {}),
+        ...(modules.relaxedS8 ? { relaxedS8: codeBytes(modules.relaxedS8) } : {}),
       },
+      ...(modules.relaxedS8 ? { relaxedS8Constants: modules.signedConstBytes } : {}),
       arenaPeak: f.peak,
       memory: modules.memoryBytes,
     },
@@ -80,6 +85,11 @@ export async function manifestOf(f: ManifestFacts): Promise<Manifest> {
     ),
     ...(taps.length > 0 ? { taps } : {}),
   };
+}
+
+async function hashesOf(modules: { readonly [m in ThreadsModule]?: Uint8Array } = {}) {
+  const entries = Object.entries(modules).map(async ([name, bytes]) => [name, await sha256(bytes)] as const);
+  return Object.fromEntries(await Promise.all(entries)) as { readonly [m in ThreadsModule]?: string };
 }
 
 /** What the integers of an integer-typed port stand for. */
@@ -146,17 +156,3 @@ function constantChannels(integer: Module, fused: Module): { folded: number; tot
   return { folded: total - count(fused), total };
 }
 const linear = new Set(["qc.conv", "qc.matmul"]);
-
-/** Whether every operand of a dot product that is no constant is proved to need at most 7 bits. */
-function narrowOperands(fused: Module): boolean {
-  for (const f of fused.funcs) {
-    const roots = f.ops.filter((o) => linear.has(o.name));
-    if (roots.length === 0) continue;
-    const ranges = analyzeRanges(f);
-    const constants = new Set(f.ops.flatMap((o) => (o.name === "const" ? o.results : [])));
-    const wide = (v: Value): boolean => !constants.has(v) && whole(ranges.of(v)).max > 127;
-    if (roots.some((o) => o.operands.some(wide) || padValue(o) > 127)) return false;
-  }
-  return true;
-}
-const padValue = (op: Op): number => (op.name === "qc.conv" ? attr<number>(op, "pad_value") : 0);

@@ -31,6 +31,21 @@ const rawName = (port: PortLayout): string => {
   return names.length === 1 ? names[0]! : `readonly [${names.join(", ")}]`;
 };
 
+const threadsInfo = `
+  /** Threads that compute, the calling one included. */
+  readonly threads: number;
+  /** Why so many, in one sentence. */
+  readonly threadsReason: string;`;
+const threadsOptions = `
+  /** Threads that compute, the calling one included. Default 1. Where there cannot be more, there is one: see \`threadsReason\`. */
+  readonly threads?: number;
+  /** The workers' script instead of the copy inside this file, or what makes a worker: for pages that forbid \`blob:\` workers. */
+  readonly worker?: string | URL | (() => object);
+  /** Instead of the modules for several threads beside this file. */
+  readonly baselineThreads?: Source;
+  readonly relaxedThreads?: Source;
+  readonly relaxedS8Threads?: Source;`;
+
 export const declarationSource = (layout: Layout, generator: string): string => {
   const raw = (p: PortLayout) => rawDtype(p.slots[0]!);
   const { inputs, outputs } = layout;
@@ -53,7 +68,7 @@ interface Loaded {
   readonly name: string;
   readonly backend: "baseline" | "relaxed";
   /** Why this backend, in one sentence. */
-  readonly backendReason: string;
+  readonly backendReason: string;${layout.threads ? threadsInfo : ""}
   /** Bytes of linear memory: weights, tables and activations. */
   readonly memoryBytes: number;
   /** Drops the module and its memory; \`run\` throws afterwards. */
@@ -82,10 +97,12 @@ export interface LoadOptions {
   readonly wasm?: Source;
   /** Instead of the relaxed-SIMD module beside this file, where there is one. */
   readonly relaxed?: Source;
+  /** Instead of its twin for dot products of signed bytes, where there is one. */
+  readonly relaxedS8?: Source;
   /** \`auto\` (default): relaxed SIMD where the engine's is exact for this model, otherwise baseline. */
   readonly backend?: "auto" | "baseline" | "relaxed";
   /** Integers in, integers out, without conversion at float inputs and outputs. */
-  readonly raw?: boolean;
+  readonly raw?: boolean;${layout.threads ? threadsOptions : ""}
   /** Check the SHA-256 of each module before it runs. */
   readonly verify?: boolean;
   readonly onProgress?: (progress: { readonly loaded: number; readonly total?: number }) => void;
