@@ -263,8 +263,8 @@ export const gridRecovered = (op: Op, tensor: string, type: QuantType, off: numb
     },
   );
 
-/** A normalization whose result no 32-bit arithmetic brings within half a step of the real one. */
-export const noNormalization = (op: Op, reason: string): Diagnostic =>
+/** A normalization or softmax whose result no 32-bit arithmetic brings within half a step of the real one. */
+export const noBoundedForm = (op: Op, reason: string): Diagnostic =>
   diagnostic("error", "QC2112", `${onnxName(op)} has no integer form within its error bound: ${reason}`, {
     ...locOf(op),
     fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
@@ -294,3 +294,12 @@ export const unknownGridTensor = (tensor: string, known: readonly string[]): Dia
     ],
     fixes: ["take the name from the message that asks for the grid, or from the ONNX file"],
   });
+
+/** Bounds of a quantizer put zero next to a level, not on it. `off`: how far, in steps. */
+export const zeroPointSnapped = (loc: Loc, tensor: string, off: number): Diagnostic =>
+  diagnostic(
+    "warning",
+    "QC2143",
+    `the bounds ${quote(tensor)} put zero ${short(off)} steps beside an integer, which is taken as the zero point`,
+    { loc, fixes: ["give bounds of which zero is a level: lo = -zero * (hi - lo) / (levels - 1)"] },
+  );

@@ -2,7 +2,7 @@
 import { randomInputs } from "../../compiler/cli/random-inputs.ts";
 import { asObject } from "../../compiler/cli/tensors.ts";
 import { readModel } from "../../compiler/frontend/onnx/reader.ts";
-import { type Compiled, compileModel } from "../../compiler/index.ts";
+import { type Compiled, compileModel, type ExternalData } from "../../compiler/index.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/index.ts";
 import { relaxedRefusal } from "../../runtime/relaxed.ts";
@@ -29,14 +29,20 @@ export async function differential(
     samples = 4,
     batch,
     saturates = false,
+    external,
   }: {
     readonly samples?: number;
     readonly batch?: number | undefined;
     /** Pairs of products may leave 16 bits: relaxed modules run only where they do not saturate. */
     readonly saturates?: boolean | undefined;
+    readonly external?: ExternalData | undefined;
   } = {},
 ): Promise<Verdict> {
-  const options = { target: "wasm", ...(batch === undefined ? {} : { batch }) } as const;
+  const options = {
+    target: "wasm",
+    ...(batch === undefined ? {} : { batch }),
+    ...(external && { external }),
+  } as const;
   const debug = await compileModel(bytes, { ...options, debug: true });
   const shipped = await compileModel(bytes, options);
   if (!debug.ok || !shipped.ok) {
@@ -46,7 +52,7 @@ export async function differential(
     if (!same) return { kind: "compiled", elements: 0, wrong: ["the debug build has errors of its own"] };
     return { kind: "diagnosed", codes: list.map((d) => d.code), messages: list.map((d) => d.message) };
   }
-  const read = readModel(bytes);
+  const read = readModel(bytes, external ? { external } : {});
   if (!read.ok) throw new Error("compiled, but not readable");
   const model = read.value;
   const wrong: string[] = [];

@@ -1,6 +1,6 @@
 /**
  * One file per exporter and option (`examples/exporters`), each with the outcome written down for it. Those that compile
- * equal the exact oracle at every quantizer, and their outputs agree with onnxruntime.
+ * equal the exact oracle, and their outputs agree with onnxruntime.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -8,11 +8,9 @@ import { readModel } from "../../compiler/frontend/onnx/reader.ts";
 import { compileModel } from "../../compiler/index.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel as open } from "../../runtime/index.ts";
-import { evaluateOnnx, type NumericArray } from "../oracle/evaluate.ts";
 import { openReference } from "../oracle/onnxruntime.ts";
 import { randomSource } from "../zoo.ts";
-import { differences, runnersOf } from "./compiled.ts";
-import { compareWithOracle, integersOf, planOf, type Tensors } from "./exact.ts";
+import { differential } from "./differential.ts";
 
 const folder = new URL("../../examples/exporters/", import.meta.url);
 
@@ -31,8 +29,7 @@ const files = readdirSync(new URL("models/", folder)).filter((f) => f.endsWith("
 
 const bytesOf = (file: string): Uint8Array => new Uint8Array(readFileSync(new URL(`models/${file}`, folder)));
 const external = (location: string): Uint8Array => bytesOf(location);
-const compile = (file: string, debug: boolean) =>
-  compileModel(bytesOf(file), { target: "wasm", name: file, debug, external });
+const compile = (file: string) => compileModel(bytesOf(file), { target: "wasm", name: file, external });
 
 /** Normally distributed, as the networks were calibrated for. */
 function normal(seed: number, count: number): Float32Array {
@@ -50,7 +47,7 @@ test("every file has an outcome", () => {
 describe.each(files)("%s", (file) => {
   const outcome = outcomes[file];
   test(outcome?.compiles ? "compiles" : "is diagnosed", async () => {
-    const result = await compile(file, false);
+    const result = await compile(file);
     const findings = [...new Set(result.diagnostics.map((d) => d.code))].sort();
     expect({ compiles: result.ok, findings }).toEqual({
       compiles: outcome?.compiles,
@@ -61,38 +58,16 @@ describe.each(files)("%s", (file) => {
   });
   if (!outcome?.compiles) return;
 
-  test("equals the exact value at every quantizer", async () => {
-    const read = readModel(bytesOf(file), { external });
-    if (!read.ok) throw new Error("unreadable");
-    const model = read.value;
-    const result = await compile(file, true);
-    if (!result.ok) throw new Error(result.diagnostics.map((d) => d.message).join("\n"));
-    const debug = result.value;
-    const runners = await runnersOf(debug);
-    expect(runners.length).toBeGreaterThan(0);
-    const [port] = debug.manifest.inputs;
-    for (const seed of [1, 2]) {
-      const x: Tensors = new Map([
-        [
-          port!.name,
-          normal(
-            seed,
-            port!.shape.reduce((a, b) => a * b, 1),
-          ),
-        ],
-      ]);
-      const quantizers = [...evaluateOnnx(model, x as ReadonlyMap<string, NumericArray>).quantizers.keys()];
-      const integers = integersOf(debug.module, x);
-      const plan = planOf(model, debug.module, quantizers);
-      const { findings } = compareWithOracle(model, plan, x, integers);
-      expect(findings.differences).toEqual([]);
-      for (const { name, run } of runners) expect(differences(integers, run(x)), name).toEqual([]);
-    }
+  // Of a recovered grid the exact evaluator knows nothing: its weights are the file's floats.
+  test.skipIf(outcome.findings.includes("QC2140"))("equals the exact value", async () => {
+    const verdict = await differential(bytesOf(file), { samples: 2, saturates: true, external });
+    expect(verdict).toMatchObject({ kind: "compiled", wrong: [] });
+    expect(verdict.kind === "compiled" && verdict.elements).toBeGreaterThan(0);
   });
 
   test("agrees with onnxruntime", async () => {
     const read = readModel(bytesOf(file), { external });
-    const result = await compile(file, false);
+    const result = await compile(file);
     if (!read.ok || !result.ok) throw new Error("not compiled");
     const { manifest, baseline } = result.value;
     const wasm = baseline as Uint8Array<ArrayBuffer>;

@@ -4,6 +4,7 @@ import { activationImporters } from "./activation.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
 import { elementwiseImporters } from "./elementwise.ts";
+import { fakeQuantizeImporters } from "./fake-quantize.ts";
 import { integerImporters } from "./integer.ts";
 import { matmulImporters } from "./matmul.ts";
 import { normalizationImporters } from "./normalization.ts";
@@ -19,6 +20,7 @@ import { sliceImporters } from "./slice.ts";
 export const IMPORTERS: readonly Importer[] = [
   ...quantizeImporters,
   ...qonnxImporters,
+  ...fakeQuantizeImporters,
   ...qlinearImporters,
   ...integerImporters,
   ...convImporters,

@@ -61,7 +61,7 @@ function dequantized(
 }
 
 /** dequantize(clamp(R(x / s + z))). */
-const quantized = (
+export const quantized = (
   n: NodeImport,
   x: Operand,
   rounding: Rounding,
@@ -69,7 +69,8 @@ const quantized = (
   name?: string,
 ): ValueOperand => dequantized(n, x, "quant.quantize", { rounding, order: "shift_then_round" }, type, name);
 
-const stored = (n: NodeImport, x: Operand, data: ArrayLike<number>, type: QuantType): Operand =>
+/** Integers of a constant. */
+export const stored = (n: NodeImport, x: Operand, data: ArrayLike<number>, type: QuantType): Operand =>
   dequantized(n, x, "const", { value: dense(type.storage, x.shape, data) }, type);
 
 /** Index along the axis of each element; 0 without one. */
