@@ -52,10 +52,15 @@ function onnxWireTable() {
   );
 }
 
-/** runtime/load.ts and what it imports → one minified script, as the string that every `stem.js` inlines. */
+/** runtime/load.ts and what it imports → one minified script, as the string that every `stem.js` inlines; and with threads. */
 async function inlinedRuntime() {
+  await inlined("runtime/load.ts", "runtime.gen", "RUNTIME");
+  await inlined("runtime/threads.ts", "runtime-threads.gen", "RUNTIME_THREADS");
+}
+
+async function inlined(entry, file, name) {
   const { outputFiles } = await build({
-    entryPoints: [at("runtime/load.ts")],
+    entryPoints: [at(entry)],
     bundle: true,
     minify: true,
     format: "iife",
@@ -65,11 +70,11 @@ async function inlinedRuntime() {
     legalComments: "none",
     write: false,
   });
-  const path = at("compiler/backends/wasm/artifact/runtime.gen");
-  writeFileSync(`${path}.js`, `export const RUNTIME = ${JSON.stringify(outputFiles[0].text)};\n`);
+  const path = at(`compiler/backends/wasm/artifact/${file}`);
+  writeFileSync(`${path}.js`, `export const ${name} = ${JSON.stringify(outputFiles[0].text)};\n`);
   writeFileSync(
     `${path}.d.ts`,
-    "/** Script that defines `$qc.loadModel`. */\nexport declare const RUNTIME: string;\n",
+    `/** Script that defines \`$qc.loadModel\`. */\nexport declare const ${name}: string;\n`,
   );
 }
 

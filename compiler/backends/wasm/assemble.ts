@@ -11,12 +11,14 @@ export type Ref = number;
 export async function assemble(
   build: (b: Binaryen, m: Builder) => void,
   relaxed: boolean,
+  threads = false,
 ): Promise<Uint8Array> {
   const b = (await import("binaryen")).default;
   const m = new b.Module();
   try {
     const { MVP, SIMD128, RelaxedSIMD, BulkMemory, BulkMemoryOpt, MutableGlobals } = b.Features;
-    m.setFeatures(MVP | SIMD128 | BulkMemory | BulkMemoryOpt | MutableGlobals | (relaxed ? RelaxedSIMD : 0));
+    const always = MVP | SIMD128 | BulkMemory | BulkMemoryOpt | MutableGlobals;
+    m.setFeatures(always | (relaxed ? RelaxedSIMD : 0) | (threads ? b.Features.Atomics : 0));
     build(b, m);
     if (!m.validate()) throw new Error("emitted module does not validate");
     return m.emitBinary();

@@ -8,16 +8,19 @@ import { countUses, vectorConstantsInLoops } from "./uses.ts";
 
 export interface EmitOptions {
   readonly addresses: ReadonlyMap<string, number>;
+  /** Names that the kernel reads as i32 and the caller gives. */
+  readonly params?: readonly string[];
 }
 
-/** Adds function `name`, without parameters or result, to the module. */
-export function emitKernel(cx: OpContext, name: string, kernel: Kernel, { addresses }: EmitOptions): void {
+/** Adds function `name`, with those parameters and without result, to the module. Every loop runs on one thread. */
+export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options: EmitOptions): void {
+  const { addresses, params = [] } = options;
   const { b, m } = cx;
   const locals: number[] = [];
   const wasmType = (t: KType): number => (t === "i32" ? b.i32 : t === "i64" ? b.i64 : b.v128);
-  const newLocal = (t: KType): number => locals.push(wasmType(t)) - 1;
+  const newLocal = (t: KType): number => params.length + locals.push(wasmType(t)) - 1;
 
-  const slots = new Map<string, number>();
+  const slots = new Map<string, number>(params.map((p, i) => [p, i]));
   const uses = countUses(kernel.body);
   /** Bindings that are not locals: constants, and values used once that wait for their use. */
   const constants = new Map<string, Expr>();
@@ -212,5 +215,5 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, { addres
     hoisted.set(key, local);
   }
   block(kernel.body, body);
-  m.addFunction(name, b.none, b.none, locals, m.block(null, body));
+  m.addFunction(name, b.createType(params.map(() => b.i32)), b.none, locals, m.block(null, body));
 }

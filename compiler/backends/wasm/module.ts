@@ -48,7 +48,7 @@ export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
 }
 
 /** All constants as one run of bytes. */
-function constantData(
+export function constantData(
   program: Program,
   addresses: ReadonlyMap<string, number>,
 ): { readonly address: number; readonly bytes: Uint8Array } | undefined {

@@ -15,8 +15,11 @@ const WORTHWHILE = 0.9;
 /** Thread numbers a split is judged by. */
 const THREADS = [2, 4] as const;
 
-/** Equal results for any number of threads. Adds the threads' own copies of scratch buffers. */
-export function parallelize(program: Program): Program {
+/**
+ * Equal results for any number of threads. Adds the threads' own copies of scratch buffers. `leastGain`: number of operations that
+ * two threads have to save before a kernel is shared out.
+ */
+export function parallelize(program: Program, { leastGain = LEAST_GAIN } = {}): Program {
   const users = new Map<string, number>();
   for (const k of program.kernels)
     for (const name of new Set([...k.reads, ...k.writes])) users.set(name, (users.get(name) ?? 0) + 1);
@@ -25,7 +28,7 @@ export function parallelize(program: Program): Program {
   const constants = new Set(program.buffers.flatMap((b) => (b.role === "const" ? [b.name] : [])));
   const copies = new Map<string, Buffer>();
   const kernels = program.kernels.flatMap((kernel) =>
-    shareOut(kernel, { scratch, constants, buffers, copies }),
+    shareOut(kernel, { scratch, constants, buffers, copies, leastGain }),
   );
   return { buffers: [...program.buffers, ...copies.values()], kernels };
 }
@@ -37,6 +40,7 @@ interface Context {
   readonly buffers: ReadonlyMap<string, Buffer>;
   /** The threads' own copies, by the name of the buffer they replace. */
   readonly copies: Map<string, Buffer>;
+  readonly leastGain: number;
 }
 
 /** How a statement is shared out, and the work of the busiest thread for each of `THREADS`. */
@@ -67,7 +71,7 @@ function shareOut(original: Kernel, cx: Context): readonly Kernel[] {
   const parts: { readonly stmts: Stmt[]; split: Split }[] = [];
   for (const s of work) {
     const own = within(facts, [s]).list.every((a) => !a.write || cx.scratch(a.buf));
-    const split = own && cost([s], facts) < 2 * LEAST_GAIN ? alone(s, facts) : splitOf(s, facts, cx);
+    const split = own && cost([s], facts) < 2 * cx.leastGain ? alone(s, facts) : splitOf(s, facts, cx);
     const last = parts.at(-1);
     const joined = last && join(last.split, split);
     if (last && joined && raceFree(within(facts, [...last.stmts, s]), joined, cx)) {
@@ -75,7 +79,7 @@ function shareOut(original: Kernel, cx: Context): readonly Kernel[] {
       last.split = joined;
     } else parts.push({ stmts: [s], split });
   }
-  const gains = parts.map((p) => cost(p.stmts, facts) - p.split.times[0]! >= LEAST_GAIN);
+  const gains = parts.map((p) => cost(p.stmts, facts) - p.split.times[0]! >= cx.leastGain);
   if (!gains.some(Boolean)) return [original];
   return parts.map(({ stmts, split }, i): Kernel => {
     const own = gains[i] ? split.own : new Set<string>();
