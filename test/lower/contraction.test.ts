@@ -360,4 +360,22 @@ describe("depthwise", () => {
   it("equals the interpreter on 120 random depthwise convolutions in all engines", async () => {
     for (let seed = 1; seed <= 120; seed++) await check(1000 + seed, true);
   });
+
+  const odd: Partial<Shape> = { dilation: [1, 1], pads: [1, 2, 1, 0], stride: [1, 1] };
+  it.each<[string, Partial<Shape>]>([
+    ["3×3, an odd number of rows", { ...odd, kh: 3, kw: 3, h: 5, w: 11, c: 17, o: 17 }],
+    ["3×3, stride 2", { ...odd, kh: 3, kw: 3, h: 9, w: 12, stride: [2, 2], c: 8, o: 8 }],
+    ["3×3, one output row", { ...odd, kh: 3, kw: 3, h: 3, w: 17, pads: [0, 1, 0, 1], c: 9, o: 9 }],
+    ["5×5", { ...odd, kh: 5, kw: 5, h: 8, w: 9, c: 12, o: 12 }],
+    ["7×7", { ...odd, kh: 7, kw: 7, h: 9, w: 9, c: 10, o: 10 }],
+    ["9×3, stride 2 by 1", { ...odd, kh: 9, kw: 3, h: 13, w: 7, stride: [2, 1], c: 16, o: 16 }],
+    ["3×7, columns dilated", { ...odd, kh: 3, kw: 7, h: 6, w: 15, dilation: [1, 2], c: 5, o: 5 }],
+  ])("%s, in all engines", async (_, shape) => {
+    for (const [seed, n, w8] of [
+      [1, 1, true],
+      [2, 2, true],
+      [3, 1, false],
+    ] as const)
+      await check(seed, true, { ...shape, n, w8, groups: shape.c! });
+  });
 });

@@ -1,13 +1,15 @@
 /**
  * Depthwise convolution, eight channels at a time: four kernel rows of a column are interleaved byte by byte, so that one dot
- * product sums them for four channels; a column serves every output pixel of the tile that it touches.
+ * product sums them for four channels; a column serves every output pixel of the tile that it touches. Odd kernels go row by row
+ * instead (`depthwise-rows.ts`).
  * Weights: [C / 8][column, row group][2][4 channels][4 rows]. Where the target's dot product takes i16 pairs, rows are interleaved
  * in pairs instead.
  */
-import { add, c32, type Expr, load, op, scale } from "../../ir/kernel/ir.ts";
+import { add, c32, type Expr, konst, load, op, scale, store } from "../../ir/kernel/ir.ts";
 import type { Dense } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { type Block, bytesOf, createKernel } from "./block.ts";
+import { rowsEmitter, takesRows } from "./depthwise-rows.ts";
 import { constantOf, epilogueOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
@@ -25,6 +27,8 @@ interface Quad {
   readonly kx: number;
   readonly taps: readonly { readonly ky: number; readonly kx: number }[];
   readonly part: number;
+  /** Index of the quad with part 0 of the same taps; those come first. */
+  readonly whole: number;
 }
 
 export function lowerDepthwise(stage: Stage): Lowered | undefined {
@@ -50,12 +54,28 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const weights = k.block.constant(packQuads(w, quads, blocks), "w");
   const blockBytes = quads.length * 32;
   // The weights of one block as i16, whole again where they were split into bytes.
-  const wide = stage.target.wideTile && k.block.scratch(2 * blockBytes, "w");
+  const pairs = stage.target.wideTile !== undefined;
+  const whole = quads.every((q) => q.part === 0);
+  const rowWise =
+    takesRows(kh, sh, dh, oh * ow) && x.container === "u8" && (pairs || whole)
+      ? rowsEmitter(k.block, {
+          x,
+          rows: oh,
+          pixels: ow,
+          kernel: [kh, kw],
+          strides: [sh, sw],
+          dilation: dw,
+          origin: x.offset - top * rowBytes - left * pixelBytes,
+          packedBytes: (pairs ? 2 : 1) * blockBytes,
+          group: pairs ? 2 : 4,
+        })
+      : undefined;
+  const wide = pairs && rowWise === undefined ? k.block.scratch(2 * blockBytes, "w") : undefined;
   const widenWeights = (b: Block, panel: string, pw: Expr): void => {
     const to = { buffer: panel, addr: c32(0), offset: 0 };
     widenPanels(b, { buffer: weights, addr: pw, offset: 0 }, to, blockBytes);
     quads.forEach((q, i) => {
-      if (q.part > 0) addPanel(b, panel, (i - q.part) * 64, i * 64, 64);
+      if (q.part > 0) addPanel(b, panel, q.whole * 64, i * 64, 64);
     });
   };
   const epilogue = epilogueOf(stage, k.block, blocks * CHANNELS);
@@ -63,6 +83,29 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     ? k.block.constant(bytesOf(padTo(epilogue.init, blocks * CHANNELS), "i32"), "init")
     : undefined;
   fillHalo(k.block, y);
+
+  const start = (channel: Expr, h: number): Expr =>
+    init === undefined ? konst("i32x4", 0) : load("i32x4", init, scale(channel, 4), h * 16);
+  const finish = (
+    b: Block,
+    acc: readonly (readonly Expr[])[],
+    po: Expr,
+    channel: Expr,
+    count: number,
+  ): void => {
+    const packed = epilogue.emit(
+      b,
+      acc.map((row) => [row]),
+      channel,
+    );
+    storeChannels(b, y, packed, {
+      rows: acc.length,
+      columns: CHANNELS,
+      count: CHANNELS - count <= (y.spare ?? 0) ? CHANNELS : count,
+      address: po,
+      rowStep: y.strides[2]!,
+    });
+  };
 
   const tile = (
     b: Block,
@@ -74,14 +117,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     count: number,
   ): void => {
     const acc = Array.from({ length: pixels }, (_, i) =>
-      [0, 1].map((h) =>
-        b.variable(
-          init === undefined
-            ? { k: "const", type: "i32x4", value: 0 }
-            : load("i32x4", init, scale(channel, 4), h * 16),
-          `c${i}${h}`,
-        ),
-      ),
+      [0, 1].map((h) => b.variable(start(channel, h), `c${i}${h}`)),
     );
     // Columns in memory order; each is read and interleaved once.
     const columns = (pixels - 1) * sw + (kw - 1) * dw + 1;
@@ -123,18 +159,8 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
             });
         }
     }
-    const packed = epilogue.emit(
-      b,
-      acc.map((row) => [row.map((v) => v.ref)]),
-      channel,
-    );
-    storeChannels(b, y, packed, {
-      rows: pixels,
-      columns: CHANNELS,
-      count: CHANNELS - count <= (y.spare ?? 0) ? CHANNELS : count,
-      address: po,
-      rowStep: y.strides[2]!,
-    });
+    const results = acc.map((row) => row.map((v) => v.ref));
+    finish(b, results, po, channel, count);
   };
 
   const elementBytes = CONTAINER_BYTES[y.container];
@@ -144,6 +170,20 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     const pw = b.bind(scale(cb, blockBytes), "pw");
     const xi = b.bind(add(channel, scale(image, imageBytes)), "xi");
     const yi = b.bind(add(scale(channel, elementBytes), scale(image, y.strides[0]!)), "yi");
+    if (rowWise) {
+      if (pairs) widenWeights(b, rowWise.weights, pw);
+      else copyBytes(b, weights, pw, rowWise.weights, blockBytes);
+      rowWise.emit(
+        b,
+        xi,
+        (_, h) => start(channel, h),
+        (inner, acc, oy, ox) => {
+          const ro = add(yi, scale(oy, y.strides[1]!));
+          finish(inner, acc, inner.bind(add(ro, scale(ox, y.strides[2]!)), "po"), channel, count);
+        },
+      );
+      return;
+    }
     if (wide) widenWeights(b, wide, pw);
     b.loop(
       0,
@@ -200,25 +240,21 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
 
 /** Kernel rows in groups of four per column; a kernel of one row groups its columns instead. */
 function quadsOf(kh: number, kw: number, w: Dense): Quad[] {
-  const quads: Quad[] = [];
-  const push = (kx: number, taps: Quad["taps"]): void => {
-    for (let part = 0; part === 0 || needsPart(w, taps, part, kh, kw); part++) quads.push({ kx, taps, part });
-  };
-  if (kh === 1) {
+  const taps: Quad["taps"][] = [];
+  if (kh === 1)
     for (let kx = 0; kx < kw; kx += 4)
-      push(
-        kx,
-        range(kx, Math.min(kw, kx + 4)).map((i) => ({ ky: 0, kx: i })),
-      );
-    return quads;
-  }
-  for (let kx = 0; kx < kw; kx++)
-    for (let ky = 0; ky < kh; ky += 4)
-      push(
-        kx,
-        range(ky, Math.min(kh, ky + 4)).map((i) => ({ ky: i, kx })),
-      );
-  return quads;
+      taps.push(range(kx, Math.min(kw, kx + 4)).map((i) => ({ ky: 0, kx: i })));
+  else
+    for (let kx = 0; kx < kw; kx++)
+      for (let ky = 0; ky < kh; ky += 4)
+        taps.push(range(ky, Math.min(kh, ky + 4)).map((i) => ({ ky: i, kx })));
+  const quads = taps.map((t, whole): Quad => ({ kx: t[0]!.kx, taps: t, part: 0, whole }));
+  const parts = quads.flatMap((q) => {
+    const more: Quad[] = [];
+    for (let part = 1; needsPart(w, q.taps, part); part++) more.push({ ...q, part });
+    return more;
+  });
+  return [...quads, ...parts];
 }
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i);
@@ -227,7 +263,7 @@ const tap = (w: Dense, c: number, t: { ky: number; kx: number }): number => {
   return w.data[(c * kh + t.ky) * kw + t.kx]!;
 };
 
-function needsPart(w: Dense, taps: Quad["taps"], part: number, _kh: number, _kw: number): boolean {
+function needsPart(w: Dense, taps: Quad["taps"], part: number): boolean {
   for (let c = 0; c < w.shape[0]!; c++)
     for (const t of taps) if (bytePart(tap(w, c, t), part) !== 0) return true;
   return false;
@@ -244,6 +280,13 @@ function packQuads(w: Dense, quads: readonly Quad[], blocks: number): Uint8Array
           values.push(at !== undefined && channel < w.shape[0]! ? bytePart(tap(w, channel, at), q.part) : 0);
         }
   return bytesOf(values, "i8");
+}
+
+/** `bytes`: a multiple of 16. */
+function copyBytes(b: Block, from: string, at: Expr, to: string, bytes: number): void {
+  b.loop(0, bytes, 16, (i, inner) => {
+    inner.push(store(to, i, load("i8x16", from, inner.bind(add(at, i), "from"))));
+  });
 }
 
 const LOW8 = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];

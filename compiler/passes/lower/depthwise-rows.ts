@@ -1,0 +1,213 @@
+/**
+ * Depthwise convolution of odd kernels, eight channels at a time, row by row: neighbouring input rows are interleaved once into a
+ * ring of few rows, [column][2][4 channels][rows of a group], and serve all columns of the kernel and, at stride 1, two output
+ * rows. The second of those takes the same groups with weights that lie one row later.
+ */
+import { add, c32, type Expr, load, op, scale, store } from "../../ir/kernel/ir.ts";
+import type { Block, Mutable } from "./block.ts";
+import type { Layout } from "./layout.ts";
+
+/** Output pixels per tile: two accumulators each, beside the weights of a kernel row group. */
+const PIXELS = 4;
+const VECTOR_BYTES = 16;
+const COLUMN_BYTES = 2 * VECTOR_BYTES;
+/** Distance of consecutive ring rows in the input, and of the first rows of consecutive passes. */
+const STEP = 2;
+
+export interface DepthwiseRows {
+  readonly x: Layout;
+  /** Output rows and pixels of an image. */
+  readonly rows: number;
+  readonly pixels: number;
+  readonly kernel: readonly [number, number];
+  /** Of rows: 1 or 2. */
+  readonly strides: readonly [number, number];
+  /** Of columns. */
+  readonly dilation: number;
+  /** Byte of the first tap of the first output in an image. */
+  readonly origin: number;
+  /** Bytes that the weights of a block take at first, parts of wide weights included. */
+  readonly packedBytes: number;
+  /** Rows a dot product sums: 4 bytes, or 2 i16. */
+  readonly group: 2 | 4;
+}
+
+/** Output positions that pay for the second set of weights. */
+const ENOUGH = 16;
+
+/** Kernels of which two output rows take no more groups than one; stride and dilation of rows. */
+export const takesRows = (kh: number, stride: number, dilation: number, positions: number): boolean =>
+  kh >= 3 && kh % 2 === 1 && stride <= STEP && dilation === 1 && positions >= ENOUGH;
+
+/** Finishes a tile: `pixels` accumulators of channels 0–3 and 4–7 each, at `pixel` of output row `row`. */
+export type FinishTile = (b: Block, acc: readonly (readonly Expr[])[], row: Expr, pixel: Expr) => void;
+
+export interface RowsEmitter {
+  /** Where the weights of a block belong: [column of the kernel][rows in fours][4 / group][2][4 channels][group]. */
+  readonly weights: string;
+  /** All rows of eight channels, the first of them at byte `from` of the input, once `weights` holds theirs. */
+  readonly emit: (b: Block, from: Expr, start: (b: Block, h: number) => Expr, finish: FinishTile) => void;
+}
+
+export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
+  const [kh, kw] = d.kernel;
+  const [sh, sw] = d.strides;
+  const groups = Math.ceil(kh / d.group);
+  const passes = sh === 1 ? 2 : 1;
+  // Packed weights have whole quads of rows.
+  const tapBytes = Math.ceil(kh / 4) * (4 / d.group) * COLUMN_BYTES;
+  const weightBytes = kw * tapBytes;
+  const zero = outer.bind(load("i8x16", outer.constant(new Uint8Array(16), "zero"), c32(0)), "zero");
+  const weights = outer.scratch(Math.max(passes * weightBytes, d.packedBytes), "w");
+  const columns = (d.pixels - 1) * sw + (kw - 1) * d.dilation + 1;
+  const rowBytes = columns * COLUMN_BYTES;
+  const between = d.group / STEP;
+  const ahead = (groups - 1) * between;
+  const ring = 2 ** Math.ceil(Math.log2(ahead + 1));
+  const scratch = outer.scratch(ring * rowBytes, "rows");
+  const last = (d.rows - 1) * sh + kh - 1;
+  const slot = (b: Block, index: Expr): Expr =>
+    ring === 1 ? c32(0) : b.bind(scale(op("and.i32", [index, c32(ring - 1)]), rowBytes), "slot");
+
+  /** Interleaves the rows of ring row `index`; those below the last one repeat it, with zero weights. */
+  const fill = (b: Block, from: Expr, index: Expr): void => {
+    const to = slot(b, index);
+    const first = b.bind(scale(index, STEP), "row");
+    const rows = Array.from({ length: d.group }, (_, t) => {
+      const row = op("min_s.i32", [add(first, t), c32(last)]);
+      return b.bind(add(from, scale(row, d.x.strides[1]!)), "ra");
+    });
+    b.loop(
+      0,
+      columns,
+      1,
+      (col, inner) => {
+        const at = inner.bind(scale(col, d.x.strides[2]!), "at");
+        const target = inner.bind(add(to, scale(col, COLUMN_BYTES)), "to");
+        const bytes = rows.map((row) =>
+          inner.bind(load("i8x16", d.x.buffer, inner.bind(add(row, at), "ra"), d.origin, "load64_zero"), "r"),
+        );
+        interleave(inner, bytes, d.group, zero).forEach((v, h) => {
+          inner.push(store(scratch, target, v, { offset: h * VECTOR_BYTES }));
+        });
+      },
+      "col",
+    );
+  };
+
+  const tile = (b: Block, n: number, at: readonly Expr[], w: Expr, start: (h: number) => Expr): Expr[][] => {
+    const acc: Mutable[][] = Array.from({ length: n }, () => []);
+    const width = (n - 1) * sw + (kw - 1) * d.dilation + 1;
+    for (const h of [0, 1]) {
+      const initial = b.bind(start(h), "init");
+      for (const row of acc) row.push(b.variable(initial, `c${h}_`));
+      at.forEach((place, j) => {
+        const taps = Array.from({ length: kw }, (_, kx) => {
+          const offset = kx * tapBytes + j * COLUMN_BYTES + h * VECTOR_BYTES;
+          const vector = load(d.group === 2 ? "i16x8" : "i8x16", weights, w, offset);
+          return kw <= HELD ? b.bind(vector, "w") : vector;
+        });
+        for (let col = 0; col < width; col++) {
+          const uses = taps.flatMap((tap, kx) => {
+            const px = (col - kx * d.dilation) / sw;
+            return Number.isInteger(px) && px >= 0 && px < n ? [{ tap, px }] : [];
+          });
+          if (uses.length === 0) continue;
+          const offset = col * COLUMN_BYTES + h * VECTOR_BYTES;
+          const x = b.bind(load(d.group === 2 ? "i16x8" : "i8x16", scratch, place, offset), "x");
+          for (const { tap, px } of uses) {
+            const c = acc[px]![h]!;
+            b.set(
+              c,
+              d.group === 2
+                ? op("add.i32x4", [c.ref, op("dot2.i32x4", [x, tap])])
+                : op("dot4_s8u8.i32x4", [c.ref, tap, x]),
+            );
+          }
+        }
+      });
+    }
+    return acc.map((row) => row.map((v) => v.ref));
+  };
+
+  const emit: RowsEmitter["emit"] = (b, from, start, finish) => {
+    if (passes > 1) laterByOneRow(b, weights, weightBytes, tapBytes, d.group);
+    b.loop(0, ahead, 1, (index, inner) => fill(inner, from, index), "index");
+    b.loop(
+      0,
+      Math.ceil(d.rows / passes),
+      1,
+      (m, inner) => {
+        fill(inner, from, inner.bind(add(m, ahead), "index"));
+        const at = Array.from({ length: groups }, (_, j) => slot(inner, add(m, j * between)));
+        const row = (to: Block, p: Expr): void => {
+          const w = to.bind(scale(p, weightBytes), "pw");
+          const oy = to.bind(add(scale(m, passes), p), "oy");
+          const main = Math.floor(d.pixels / PIXELS) * PIXELS;
+          const one = (block: Block, n: number, pixel: Expr): void => {
+            const shift = block.bind(scale(pixel, sw * COLUMN_BYTES), "at");
+            const places = at.map((a) => block.bind(add(a, shift), "at"));
+            finish(
+              block,
+              tile(block, n, places, w, (h) => start(block, h)),
+              oy,
+              pixel,
+            );
+          };
+          to.loop(0, main, PIXELS, (pixel, block) => one(block, PIXELS, pixel), "p");
+          if (main < d.pixels) one(to, d.pixels - main, c32(main));
+        };
+        if (passes === 1 || d.rows === 1) {
+          row(inner, c32(0));
+          return;
+        }
+        const count = op("min_s.i32", [op("sub.i32", [c32(d.rows), scale(m, passes)]), c32(passes)]);
+        inner.loopBetween(c32(0), inner.bind(count, "count"), 1, (p, to) => row(to, p), "second");
+      },
+      "m",
+    );
+  };
+  return { weights, emit };
+}
+
+/** Taps of a kernel row group that stay in registers. */
+const HELD = 5;
+
+/** Behind the weights, the same for the next output row: every tap one row later. */
+function laterByOneRow(b: Block, weights: string, bytes: number, tapBytes: number, group: 2 | 4): void {
+  const bits = 32 / group;
+  b.loop(
+    0,
+    bytes,
+    tapBytes,
+    (kx, inner) => {
+      for (const h of [0, 1]) {
+        let before: Expr | undefined;
+        for (let at = 0; at < tapBytes; at += COLUMN_BYTES) {
+          const offset = at + h * VECTOR_BYTES;
+          const own = inner.bind(load("i32x4", weights, kx, offset), "w");
+          const moved = op("shl.i32x4", [own], [bits]);
+          const carried = before && op("shr_u.i32x4", [before], [32 - bits]);
+          const value = carried ? op("or.i32x4", [moved, carried]) : moved;
+          inner.push(store(weights, kx, value, { offset: bytes + offset }));
+          before = own;
+        }
+      }
+    },
+    "kx",
+  );
+}
+
+const LOW8 = [0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23];
+const HIGH8 = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
+const LOW16 = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
+const HIGH16 = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
+
+/** Eight channels of two or four rows → [c0: r0 r1 …, c1 …] for channels 0–3 and 4–7; two rows become i16. */
+function interleave(b: Block, rows: readonly Expr[], group: 2 | 4, zero: Expr): Expr[] {
+  const pairs = Array.from({ length: group / 2 }, (_, i) =>
+    b.bind(op("shuffle.i8x16", [rows[2 * i]!, rows[2 * i + 1]!], LOW8), "s"),
+  );
+  if (group === 2) return [LOW8, HIGH8].map((lanes) => op("shuffle.i8x16", [pairs[0]!, zero], lanes));
+  return [LOW16, HIGH16].map((lanes) => op("shuffle.i8x16", [pairs[0]!, pairs[1]!], lanes));
+}
