@@ -143,8 +143,40 @@ const mergeAddConst: Rule = {
   },
 };
 
+/**
+ * matmul(a, transpose(x, p)), where p brings the last axis to the place before: the product reads columns of b as rows of x, and
+ * what is left of p keeps the last axis.
+ */
+const transposeIntoMatmul: Rule = {
+  name: "transpose-into-matmul",
+  ops: ["qc.matmul"],
+  rewrite: (op, [a, b], ctx) => {
+    const t = ctx.def(b!);
+    const last = b!.type.shape.length - 1;
+    if (t?.name !== "layout.transpose") return undefined;
+    const p = attr<readonly number[]>(t, "perm");
+    if (p[last - 1] !== last) return undefined;
+    const perm = [...p.slice(0, -2), p[last]!, p[last - 1]!];
+    const rows = perm.every((axis, i) => axis === i)
+      ? t.operands[0]!
+      : ctx.b.add1("layout.transpose", t.operands, { perm }, { loc: t.loc, names: [b!.name] });
+    const attrs = { ...op.attrs, transpose_b: !attr<boolean>(op, "transpose_b") };
+    return [ctx.b.add1("qc.matmul", [a!, rows], attrs, options(op))];
+  },
+};
+
 export const canonicalize = definePass({
   name: "canonicalize",
-  summary: "Drop identities, compose tables and clamps, fold padding into the window that reads it.",
-  rules: [unitRequant, idleClamp, clampIntoRequant, composeTables, padIntoWindow, idlePad, mergeAddConst],
+  summary:
+    "Drop identities, compose tables and clamps, fold padding and transposes into the windows and products that read them.",
+  rules: [
+    unitRequant,
+    idleClamp,
+    clampIntoRequant,
+    composeTables,
+    padIntoWindow,
+    idlePad,
+    mergeAddConst,
+    transposeIntoMatmul,
+  ],
 });

@@ -312,25 +312,6 @@ const permuteWeightRows: Rule = {
   },
 };
 
-/** A·transpose(x, p), where p takes the last axis to the one before: the product reads columns of b as rows of x. */
-const transposeIntoMatmul: Rule = {
-  name: "transpose-into-matmul",
-  ops: ["qc.matmul"],
-  rewrite: (op, [a, b], ctx) => {
-    const t = transposeOf(b!, ctx);
-    const last = b!.type.shape.length - 1;
-    if (t === undefined || permOf(t)[last - 1] !== last) return undefined;
-    const p = permOf(t);
-    const perm = [...p.slice(0, -2), p[last]!, p[last - 1]!];
-    const rows = ctx.b.add1("layout.transpose", t.operands, { perm }, { loc: t.loc, names: [b!.name] });
-    const attrs = { ...op.attrs, transpose_b: !attr<boolean>(op, "transpose_b") };
-    const result = op.results[0]!;
-    return [
-      ctx.b.add1("qc.matmul", [a!, rows], attrs, { loc: op.loc, types: [result.type], names: [result.name] }),
-    ];
-  },
-};
-
 export const layoutNhwc = definePass({
   name: "layout-nhwc",
   summary:
@@ -341,7 +322,6 @@ export const layoutNhwc = definePass({
     unitTranspose,
     mergeReshapes,
     permuteWeightRows,
-    transposeIntoMatmul,
     sinkThroughElementwise,
     sinkReshape,
     sinkThroughConcat,

@@ -79,10 +79,12 @@ export function convGeometry(stage: Stage, root: Op, w: Dense, join: boolean): G
 const oneRun = (x: Layout, y: Layout, sh: number, sw: number, oh: number, ow: number): boolean =>
   oh === 1 || (y.strides[1] === ow * y.strides[2]! && sh * x.strides[1]! === ow * sw * x.strides[2]!);
 
-export function matmulGeometry(stage: Stage, w: Dense): Geometry | undefined {
+/** Raw products by a matrix of weights; undefined for others, and where rows of the tensors lie irregularly. */
+export function matmulGeometry(stage: Stage, root: Op, w: Dense): Geometry | undefined {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
-  if (w.shape.length !== 2) return undefined;
+  const raw = attr<number>(root, "a_zero") === 0 && attr<number>(root, "b_zero") === 0;
+  if (w.shape.length !== 2 || !raw || attr<boolean>(root, "transpose_b")) return undefined;
   const [k, n] = w.shape as [number, number];
   const rank = x.shape.length;
   const m = x.shape.slice(0, -1).reduce((a, d) => a * d, 1);

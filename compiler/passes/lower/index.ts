@@ -31,6 +31,7 @@ import type { Choice, Tuning } from "./schedule/schedule.ts";
 import { lowerSoftmax } from "./softmax.ts";
 import type { Lowered, Lowering, Stage } from "./stage.ts";
 import { lowerTable } from "./table.ts";
+import { beforeTranspose, isProduct, readsStrided, viewOf } from "./views.ts";
 import type { PackedPanels } from "./weights.ts";
 import { lowerWindow } from "./window.ts";
 
@@ -246,7 +247,7 @@ function newLayout(s: State, v: Value, root: Op): { layout: Layout; bytes: numbe
 /** The result's layout: inside the tensor it will be concatenated into, in place of a dying residual, or in a buffer of its own. */
 function resultLayout(s: State, call: Op, callee: Callee, inputs: readonly Layout[]): Layout {
   const v = call.results[0]!;
-  const part = concatenated(s, v);
+  const part = concatenated(s, v) ?? transposed(s, v, callee);
   if (part !== undefined) return part;
   const { layout, bytes, role } = newLayout(s, v, callee.root);
   const place = dyingResidual(s, call, callee, inputs, layout);
@@ -307,6 +308,23 @@ function concatenated(s: State, v: Value): Layout | undefined {
   return undefined;
 }
 
+/** The transpose of `v`, if that is all that reads it and its maker writes at any strides: the maker writes it as well. */
+function transposed(s: State, v: Value, { func, root }: Callee): Layout | undefined {
+  const [reader, ...others] = s.readers.get(v) ?? [];
+  if (reader === undefined || others.length > 0 || s.results.has(v) || !isProduct(func, root))
+    return undefined;
+  const callee = calleeOf(s.module, reader);
+  if (callee.root.name !== "layout.transpose" || callee.root.results[0] !== callee.func.results[0]!.value)
+    return undefined;
+  const whole = reader.results[0]!;
+  const made = newLayout(s, whole, callee.root);
+  const layout = beforeTranspose(callee.root, v, made.layout);
+  if (layout === undefined) return undefined;
+  addBuffer(s, made.layout.buffer, made.bytes, made.role);
+  s.layouts.set(whole, made.layout);
+  return layout;
+}
+
 /** Whether `call` concatenates along the last axis tensors that can all be made in place. */
 function joinsChannels(s: State, call: Op, { func, root }: Callee): boolean {
   const whole = call.results[0]!;
@@ -330,18 +348,34 @@ function joinsChannels(s: State, call: Op, { func, root }: Callee): boolean {
   });
 }
 
+/** Whether every reader takes `v` at any strides. */
+const readAnyhow = (s: State, v: Value): boolean =>
+  !s.results.has(v) &&
+  (s.readers.get(v) ?? []).every((r) => {
+    const { func, root } = calleeOf(s.module, r);
+    return readsStrided(func, root);
+  });
+
 function lowerCall(s: State, call: Op): Diagnostic | undefined {
   const callee = calleeOf(s.module, call);
   const { func, root } = callee;
   const result = call.results[0]!;
   const steps = func.ops.filter((o) => o.name !== "const");
-  if (root.name === "layout.concat" && s.layouts.has(result)) return undefined;
+  if ((root.name === "layout.concat" || root.name === "layout.transpose") && s.layouts.has(result))
+    return undefined;
   if (steps.length === 1 && root.name === "layout.reshape") {
     const view = reshapeView(s.layouts.get(call.operands[0]!)!, result);
     if (view !== undefined) {
       s.layouts.set(result, view);
       return undefined;
     }
+  }
+  const [only, ...more] = call.operands;
+  const movable = only !== undefined && more.length === 0 && steps.length === 1 && readAnyhow(s, result);
+  const view = movable ? viewOf(root, s.layouts.get(only)!) : undefined;
+  if (view !== undefined) {
+    s.layouts.set(result, view);
+    return undefined;
   }
   const need = haloNeed(root);
   const inputs = call.operands.map((v, i) => operandLayout(s, v, i === 0 ? need : undefined));

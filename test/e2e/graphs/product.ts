@@ -152,6 +152,11 @@ const cases: readonly GraphCase[] = [
   graphCase("rank 4 by rank 3 constant, scales per matrix", (g) =>
     y(g, g.op("MatMul", [x(g, [2, 3, 5, 8]), g.weights([3, 8, 7], [0.01, 0.02, 0.03], { axis: 0 })]), 0.3),
   ),
+  graphCase("two constants", (g) => {
+    const p = g.fq(g.op("MatMul", [g.weights([2, 5, 8]), g.weights([8, 6])]), 0.01, 100);
+    const q = g.fq(g.op("MatMul", [g.weights([5, 8]), g.weights([8, 6])]), 0.01, 100);
+    return y(g, g.op("Add", [g.op("Add", [p, q]), x(g, [2, 5, 6])]), 0.3);
+  }),
   graphCase("relu, then a residual behind a product", (g) => {
     const p = g.fq(g.op("MatMul", [x(g, [3, 5, 8]), x(g, [3, 8, 9], 0.03, 9)]), 0.9, 128);
     return y(g, g.op("Relu", [g.op("Add", [p, x(g, [3, 5, 9], 1.3, 7)])]), 1.1, 3);
@@ -171,4 +176,74 @@ const cases: readonly GraphCase[] = [
   }),
 ];
 
-export const productCases: readonly GraphCase[] = cases.map((c) => ({ ...c, saturates: true }));
+const T = 9;
+const HEADS = 2;
+const D = 12;
+const WIDTH = HEADS * D;
+
+const dense = (g: GraphBuilder, v: string, from: number, to: number, zero = 120) =>
+  g.fq(g.op("MatMul", [v, g.weights([from, to])]), 0.4, zero);
+const heads = (g: GraphBuilder, v: string, perm: readonly number[]) =>
+  t(g, g.op("Reshape", [v, g.ints([1, T, HEADS, D])]), perm);
+
+/** From q, k and v of shape [1, heads, T, D], k transposed already, to the result of the output layer. */
+function attend(g: GraphBuilder, q: string, k: string, v: string): readonly string[] {
+  const scores = g.fq(g.op("Mul", [g.op("MatMul", [q, k]), f(g, 0.2)]), 0.8, 128);
+  const p = g.fq(g.op("Softmax", [scores], { axis: -1 }), 1 / 255, 0);
+  const y = g.fq(g.op("MatMul", [p, v]), 0.3, 125);
+  const joined = g.op("Reshape", [t(g, y, [0, 2, 1, 3]), g.ints([1, T, WIDTH])]);
+  return [g.q(g.op("MatMul", [joined, g.weights([WIDTH, 10])]), 0.3, 120)];
+}
+
+const attention: readonly GraphCase[] = [
+  graphCase("attention", (g) => {
+    const a = x(g, [1, T, 16]);
+    const [q, k, v] = [90, 120, 150].map((z) => dense(g, a, 16, WIDTH, z)) as [string, string, string];
+    return attend(g, heads(g, q, [0, 2, 1, 3]), heads(g, k, [0, 2, 3, 1]), heads(g, v, [0, 2, 1, 3]));
+  }),
+  graphCase("attention, quantizers around every reshape and transpose", (g) => {
+    const a = x(g, [1, T, 16]);
+    const moved = (perm: readonly number[]) => {
+      const r = g.op("Reshape", [dense(g, a, 16, WIDTH), g.ints([1, T, HEADS, D])]);
+      return g.fq(t(g, g.fq(r, 0.4, 120), perm), 0.4, 120);
+    };
+    return attend(g, moved([0, 2, 1, 3]), moved([0, 2, 3, 1]), moved([0, 2, 1, 3]));
+  }),
+  graphCase("attention, one projection split along the last axis", (g) => {
+    const all = dense(g, x(g, [1, T, 16]), 16, 3 * WIDTH);
+    const [q, k, v] = g.ops("Split", [all], 3, { axis: 2, num_outputs: 3 }) as [string, string, string];
+    return attend(g, heads(g, q, [0, 2, 1, 3]), heads(g, k, [0, 2, 3, 1]), heads(g, v, [0, 2, 1, 3]));
+  }),
+  graphCase("attention, one projection transposed and gathered", (g) => {
+    const all = dense(g, x(g, [1, T, 16]), 16, 3 * WIDTH);
+    const five = t(g, g.op("Reshape", [all, g.ints([1, T, 3, HEADS, D])]), [2, 0, 3, 1, 4]);
+    const part = (i: number) => g.op("Gather", [five, g.constant("int64", [], i)], { axis: 0 });
+    return attend(g, part(0), t(g, part(1), [0, 1, 3, 2]), part(2));
+  }),
+  graphCase("attention, one projection split and squeezed", (g) => {
+    const all = dense(g, x(g, [1, T, 16]), 16, 3 * WIDTH);
+    const five = t(g, g.op("Reshape", [all, g.ints([1, T, 3, HEADS, D])]), [2, 0, 3, 1, 4]);
+    const parts = g.ops("Split", [five], 3, { axis: 0, num_outputs: 3 });
+    const [q, k, v] = parts.map((p) => g.op("Squeeze", [p, g.ints([0])])) as [string, string, string];
+    return attend(g, q, t(g, k, [0, 1, 3, 2]), v);
+  }),
+  graphCase("views that are outputs, padded, joined and pooled too", (g) => {
+    const a = heads(g, dense(g, x(g, [1, T, 16]), 16, WIDTH), [0, 2, 1, 3]);
+    const b = t(g, g.fq(g.op("MatMul", [a, t(g, a, [0, 1, 3, 2])]), 4, 7), [0, 2, 1, 3]);
+    const sliced = g.op("Slice", [a, g.ints([1, 2]), g.ints([7, 9]), g.ints([2, 3])]);
+    return [
+      g.q(a, 0.4, 120),
+      g.q(b, 4, 7),
+      g.q(g.op("Concat", [sliced, sliced], { axis: 3 }), 0.4, 120),
+      g.q(g.op("MatMul", [sliced, t(g, sliced, [0, 1, 3, 2])]), 3, 7),
+      g.q(g.op("MaxPool", [b], { kernel_shape: [2, 2] }), 4, 7),
+      g.q(g.op("Relu", [sliced]), 0.7, 0),
+      g.q(g.op("Softmax", [sliced], { axis: -1 }), 1 / 255, 0),
+    ];
+  }),
+];
+
+export const productCases: readonly GraphCase[] = [...cases, ...attention].map((c) => ({
+  ...c,
+  saturates: true,
+}));
