@@ -205,6 +205,6 @@ export function createModel(
       bound = undefined;
     },
   };
-  if (Symbol.dispose) Object.defineProperty(model, Symbol.dispose, { value: model.dispose });
+  if (Symbol.dispose) Object.defineProperty(model, Symbol.dispose, { value: () => model.dispose() });
   return model;
 }

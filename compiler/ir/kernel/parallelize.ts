@@ -144,7 +144,7 @@ function splitOf(s: Stmt, facts: Accesses, cx: Context): Split {
     own: new Set(),
     times: THREADS.map(() => cost([s], facts)),
   };
-  if (s.k !== "for") return whole;
+  if (s.k !== "for" || facts.turns.get(s.i) === 1) return whole;
   const options = [byTurns(s, facts, cx), inside(s, facts, cx), whole];
   return options.reduce<Split>(
     (best, o) => (o && weight(o.times) < weight(best.times) * 0.97 ? o : best),
@@ -182,7 +182,7 @@ function inside(s: For, facts: Accesses, cx: Context): Split | undefined {
     const own = within(facts, [child]).list.every((a) => !a.write || cx.scratch(a.buf));
     all = join(all, own ? alone(child, facts) : splitOf(child, facts, cx));
   }
-  const times = all.times.map((t) => t * n);
+  const times = all.times.map((t) => (t + 1) * n);
   if (weight(times) > weight(THREADS.map(() => cost([s], facts))) * WORTHWHILE) return undefined;
   return raceFree(within(facts, [s]), all, cx) ? { ...all, times } : undefined;
 }

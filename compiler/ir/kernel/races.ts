@@ -1,13 +1,13 @@
 /**
  * When the turns of parallel loops may run in any order, or at once on several threads. Every thread executes the whole kernel;
- * of a parallel loop it takes its share of the turns. So outside of parallel loops only `private` buffers are written, of which
- * every thread has its own copy.
+ * of a parallel loop it takes its share of the turns; loops of one turn all go to the same thread. So outside of parallel loops
+ * only `private` buffers are written, of which every thread has its own copy.
  */
 import { type Access, type Accesses, assigned, type For } from "./accesses.ts";
 import { disjoint, hull } from "./disjoint.ts";
 import type { Stmt } from "./ir.ts";
 
-/** How statements are shared out: the turns of a loop, or a statement as a whole to some one thread. */
+/** How statements are shared out: the turns of a loop, or a statement as a whole to the one thread that gets such statements. */
 export type Marks = ReadonlyMap<Stmt, "turns" | "whole">;
 
 /** Which bytes past what was written a read may touch without using them. */
@@ -70,15 +70,16 @@ function familiesOf(accesses: readonly Access[], units: Units): Family[] {
 
 function sharedRace(all: readonly Access[], units: Units, marks: Marks, turns: Turns): string | undefined {
   const families = familiesOf(all, units);
+  const onOneThread = (unit: Stmt | undefined): boolean =>
+    unit !== undefined && (marks.get(unit) === "whole" || turns.get((unit as For).i) === 1);
   for (const w of families) {
     const [first] = w.members.values();
     if (!first!.write) continue;
     const { unit } = w;
     if (unit === undefined) return "every thread writes";
     const loop = marks.get(unit) === "turns" ? (unit as For).i : undefined;
-    const split = loop !== undefined && turns.get(loop) !== 1;
     for (const x of families) {
-      if (x.unit === unit && !split) continue;
+      if (onOneThread(unit) && onOneThread(x.unit)) continue;
       const distances = new Set<number>();
       for (const [at, a] of w.members)
         for (const [to, b] of x.members) {
