@@ -145,6 +145,7 @@ const BLOCKS = [
   ["QC30", "Numerics"],
   ["QC40", "Text, verifier and pass manager"],
   ["QC50", "Command line and data"],
+  ["QC51", "Tuning files"],
 ];
 
 const code = (text) => {

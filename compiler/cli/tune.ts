@@ -72,16 +72,17 @@ function outcomeOf(
   return { tunable, best: candidates[best]!, ratio: ratios[best]!, ms: quantile(own, 0.5) };
 }
 
-interface Tuned {
+export interface Tuned {
   readonly outcomes: readonly Outcome[];
   /** Targets whose instructions this engine computes otherwise. */
   readonly refused: readonly string[];
 }
 
-async function measureAll(
+/** Measures kernel by kernel; a target that the engine computes otherwise is left out. */
+export async function measureAll(
   tunables: readonly Tunable[],
   engine: Engine,
-  { candidates: most, rounds }: TuneCommand,
+  { candidates: most, rounds }: Pick<TuneCommand, "candidates" | "rounds">,
   onKernel: (text: string) => void,
 ): Promise<Result<Tuned>> {
   const outcomes: Outcome[] = [];
