@@ -10,6 +10,7 @@ import { matmulImporters } from "./matmul.ts";
 import { normalizationImporters } from "./normalization.ts";
 import { qlinearImporters } from "./qlinear.ts";
 import { qonnxImporters } from "./qonnx.ts";
+import { qonnxPoolImporters } from "./qonnx-pool.ts";
 import { quantizeImporters } from "./quantize.ts";
 import { reduceImporters } from "./reduce.ts";
 import { resizeImporters } from "./resize.ts";
@@ -20,6 +21,7 @@ import { sliceImporters } from "./slice.ts";
 export const IMPORTERS: readonly Importer[] = [
   ...quantizeImporters,
   ...qonnxImporters,
+  ...qonnxPoolImporters,
   ...fakeQuantizeImporters,
   ...qlinearImporters,
   ...integerImporters,

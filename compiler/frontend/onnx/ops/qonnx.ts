@@ -36,7 +36,7 @@ import {
 } from "./qonnx-parameters.ts";
 
 /** The names under which exporters write one and the same operators. */
-const QONNX_DOMAINS: readonly string[] = [
+export const QONNX_DOMAINS: readonly string[] = [
   "qonnx.custom_op.general",
   "onnx.brevitas",
   "finn.custom_op.general",
@@ -160,7 +160,7 @@ function sign(n: NodeImport, x: Operand, scale: Parameter): Operand {
 const KEEPS_GRID = /^(layout\.(?!pad|concat)|float\.max_pool$)/;
 
 /** Whether every element of x is (q − z)·s for an integer q. */
-function isOnGrid(n: NodeImport, x: Operand, scheme: Scheme): boolean {
+export function isOnGrid(n: NodeImport, x: Operand, scheme: Scheme): boolean {
   let value = x.kind === "value" ? x.value : undefined;
   for (;;) {
     const op = value && n.graph.definitions.get(value);
