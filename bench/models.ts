@@ -18,7 +18,7 @@ import { liteRtVersion } from "./litert-files.ts";
 import { openInNode } from "./litert-node.ts";
 import { machineOf } from "./machine.ts";
 import { drawRatios } from "./plot.ts";
-import { type Ort, type RaceResult, race, typedFor } from "./race.ts";
+import { type Level, type Ort, type RaceResult, race, typedFor } from "./race.ts";
 import { markdown, replaceSection } from "./report.ts";
 import type { ModelResult, Refused, Results, StartResult } from "./results.ts";
 import { ortSizes, packedWeights, qcSizes } from "./sizes.ts";
@@ -86,15 +86,16 @@ async function inNode(): Promise<(c: Case) => Promise<RaceResult>> {
       ...(litert &&
         c.tflite && { litert: (build, data) => liteRtEntrant(build, openInNode, c.tflite!, data) }),
       ...(c.floatPeer && { float: { ...c.floatPeer, input: c.floatPeer.input as ArrayLike<number> } }),
-      native: () => nativeEntrant(c),
+      native: (level) => nativeEntrant(c, level),
     });
   };
 }
 
 /** onnxruntime-node, one thread, on the model as it is. */
-async function nativeEntrant(c: Case): Promise<() => Promise<unknown>> {
+async function nativeEntrant(c: Case, graphOptimizationLevel: Level): Promise<() => Promise<unknown>> {
   const session = await onnxruntime.InferenceSession.create(c.onnx, {
     executionProviders: ["cpu"],
+    graphOptimizationLevel,
     intraOpNumThreads: 1,
     interOpNumThreads: 1,
     logSeverityLevel: 3,

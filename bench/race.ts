@@ -43,8 +43,8 @@ export interface Contest {
   readonly litert?: (build: LiteRtBuild, input: ReturnType<typeof typedFor>) => Promise<LiteRtEntrant>;
   /** The float model behind the contest's. */
   readonly float?: { readonly onnx: Uint8Array; readonly input: ArrayLike<number> };
-  /** onnxruntime outside the engine: one inference of the first peer's model. */
-  readonly native?: () => Promise<() => Promise<unknown>>;
+  /** onnxruntime outside the engine on the first peer's model, at the first of the levels it accepts. */
+  readonly native?: (level: Level) => Promise<() => Promise<unknown>>;
   readonly sampling: Sampling;
 }
 
@@ -67,6 +67,7 @@ export interface LiteRtResult extends Spread {
 
 /** An engine or model that no target is set against. */
 export interface Aside extends Spread {
+  readonly level: Level;
   /** Of neighbouring samples: its time over that of the chosen backend. */
   readonly ratio: Spread;
 }
@@ -94,26 +95,32 @@ export interface RaceResult {
 
 const LEVELS: readonly Level[] = ["all", "extended", "basic", "disabled"];
 
-/** A session at the first optimization level the engine accepts for the model, from the best on. Throws an Error if there is none. */
-export async function openSession(
-  ort: Ort,
-  model: Uint8Array,
+/** What `open` gives at the first optimization level it accepts, from the best on. Throws an Error if there is none. */
+async function atBestLevel<T>(
+  open: (level: Level) => Promise<T>,
   levels: readonly Level[] = LEVELS,
-): Promise<{ session: OrtSession; level: Level; refused: string[] }> {
+): Promise<{ readonly made: T; readonly level: Level; readonly refused: readonly string[] }> {
   const refused: string[] = [];
   for (const level of levels) {
     try {
-      const session = await ort.InferenceSession.create(model, {
-        executionProviders: ["wasm"],
-        graphOptimizationLevel: level,
-        logSeverityLevel: 3,
-      });
-      return { session, level, refused };
+      return { made: await open(level), level, refused };
     } catch (error) {
       refused.push(`${level}: ${error instanceof Error ? error.message : error}`);
     }
   }
-  throw new Error(`onnxruntime-web refuses the model: ${refused.join("; ")}`);
+  throw new Error(`onnxruntime refuses the model: ${refused.join("; ")}`);
+}
+
+/** A session of onnxruntime-web, one thread. Throws an Error if it accepts the model at none of the levels. */
+export async function openSession(ort: Ort, model: Uint8Array, levels: readonly Level[] = LEVELS) {
+  const open = (graphOptimizationLevel: Level) =>
+    ort.InferenceSession.create(model, {
+      executionProviders: ["wasm"],
+      graphOptimizationLevel,
+      logSeverityLevel: 3,
+    });
+  const { made, level, refused } = await atBestLevel(open, levels);
+  return { session: made, level, refused };
 }
 
 /** `data` as the typed array of an ONNX element type. */
@@ -175,18 +182,22 @@ export async function race(ort: Ort, contest: Contest): Promise<RaceResult> {
       return { build, difference, ratio, ...spreadOf(of()) };
     });
   }
-  const aside = (run: () => unknown, label: string): (() => Aside) => {
+  const aside = (run: () => unknown, level: Level, label: string): (() => Aside) => {
     const of = enter(label, run);
-    return () => ({ ratio: ratioOf(of(), chosenSamples()), ...spreadOf(of()) });
+    return () => ({ level, ratio: ratioOf(of(), chosenSamples()), ...spreadOf(of()) });
   };
   let float: (() => Aside) | undefined;
   if (contest.float) {
-    const { session } = await openSession(ort, contest.float.onnx);
+    const { session, level } = await openSession(ort, contest.float.onnx);
     const data = Float32Array.from(contest.float.input);
     const tensor = new ort.Tensor("float32" as never, data as never, info.shape);
-    float = aside(() => session.run({ [name]: tensor }), "float");
+    float = aside(() => session.run({ [name]: tensor }), level, "float");
   }
-  const native = contest.native && aside(await contest.native(), "native");
+  let native: (() => Aside) | undefined;
+  if (contest.native) {
+    const { made, level } = await atBestLevel(contest.native);
+    native = aside(made, level, "native");
+  }
 
   const samples = await interleave(entrants, sampling);
   const timed = opened.map((result) => result());

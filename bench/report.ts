@@ -99,7 +99,8 @@ const litert = (models: readonly ModelResult[]): string[] => {
 const asides = (models: readonly ModelResult[]): string[] => {
   const rows = models.filter((m) => m.float ?? m.native);
   if (rows.length === 0) return [];
-  const cells = (a: Aside | undefined): string[] => (a ? [spread(a), times(a.ratio.median)] : ["", ""]);
+  const cells = (a: Aside | undefined): string[] =>
+    a ? [`${spread(a)}${a.level === "all" ? "" : `, ${a.level}`}`, times(a.ratio.median)] : ["", ""];
   const text = table(
     ["model", "qc ms", "onnxruntime-web fp32 ms", "ratio", "onnxruntime-node int8 ms", "ratio"],
     rows.map((m) => [m.name, significant(m.chosen.median), ...cells(m.float), ...cells(m.native)]),
