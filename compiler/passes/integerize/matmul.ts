@@ -22,7 +22,7 @@ export function liftMatmul(ctx: Context, op: Op): Rep {
   const [a, b] = [ctx.rep(av), ctx.rep(bv)];
   const shape = op.results[0]!.type.shape;
   if (a.kind === "poison" || b.kind === "poison") return poison(shape);
-  return b.kind === "constant" && bv.type.shape.length === 2
+  return a.kind !== "constant" && b.kind === "constant" && bv.type.shape.length === 2
     ? byMatrix(ctx, op, b)
     : ofFactors(ctx, op, factor(ctx, op, av, 1), factor(ctx, op, bv, 2));
 }

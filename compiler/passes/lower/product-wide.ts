@@ -7,7 +7,7 @@ import type { Block } from "./block.ts";
 import { loadScalar, nest } from "./elementwise-load.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
-import type { Addresses, Product, Side } from "./product.ts";
+import type { Addresses, Product, Side } from "./product-form.ts";
 import { ORIGIN, startOf } from "./product-tile.ts";
 
 const COLUMNS = 8;

@@ -155,7 +155,8 @@ const cases: readonly GraphCase[] = [
   graphCase("two constants", (g) => {
     const p = g.fq(g.op("MatMul", [g.weights([2, 5, 8]), g.weights([8, 6])]), 0.01, 100);
     const q = g.fq(g.op("MatMul", [g.weights([5, 8]), g.weights([8, 6])]), 0.01, 100);
-    return y(g, g.op("Add", [g.op("Add", [p, q]), x(g, [2, 5, 6])]), 0.3);
+    const t = x(g, [2, 5, 6]);
+    return [...y(g, g.op("Add", [p, t]), 0.3), ...y(g, g.op("Add", [t, q]), 0.3)];
   }),
   graphCase("relu, then a residual behind a product", (g) => {
     const p = g.fq(g.op("MatMul", [x(g, [3, 5, 8]), x(g, [3, 8, 9], 0.03, 9)]), 0.9, 128);
