@@ -322,6 +322,17 @@ describe("large contraction", () => {
   });
 });
 
+describe("contraction with half a panel of channels at the end", () => {
+  it.each([1, 3, 4, 9, 12, 17, 20])("%i output channels", async (o) => {
+    for (const [seed, residual, kw] of [
+      [1, false, 1],
+      [2, true, 1],
+      [3, true, 3],
+    ] as const)
+      await check(seed, false, { o, residual, kw, kh: kw, groups: 1, n: 1, h: 5, w: 6, x: U8, pool: "none" });
+  });
+});
+
 describe("contraction of few pixels", () => {
   const few: Partial<Shape> = { groups: 1, dilation: [1, 1], pads: [0, 0, 0, 0], x: U8, pool: "none" };
   const point: Partial<Shape> = { ...few, h: 1, kh: 1, kw: 1, stride: [1, 1] };

@@ -242,13 +242,15 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, part, group, first, 
   const rc = joined
     ? b.bind(add(scale(channel, CONTAINER_BYTES[joined.container]), scale(part, plan.residualPart)), "rc")
     : c32(0);
+  // The last panel may need one of its two vectors only; pools combine whole panels.
+  const quads = em.pooling ? 2 * panels : Math.min(2 * panels, Math.ceil(count / 4));
   if (em.pooling) {
     emitPooled(b, em.pooling, rows, yc, channel, count, (to, n, row, p) => {
       const at = (base: Expr, rowStep: number, step: number, hint: string): Expr =>
         to.bind(add(add(base, scale(row, rowStep)), scale(p, step)), hint);
       const xp = at(xg, em.inRow, em.inPixel, "xp");
       const rp = joined ? at(rc, plan.residualRow, plan.residualPixel, "rp") : c32(0);
-      return computeTile(to, em, n, panels, xp, rp, pw, channel);
+      return computeTile(to, em, n, quads, xp, rp, pw, channel);
     });
     return;
   }
@@ -267,8 +269,8 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, part, group, first, 
         const xp = at(to, xr, p, em.inPixel, "xp");
         const yp = at(to, yr, p, g.outPixel, "yp");
         const rp = joined ? at(to, rr, p, plan.residualPixel, "rp") : c32(0);
-        const packed = computeTile(to, em, n, panels, xp, rp, pw, channel);
-        const columns = panels * PANEL;
+        const packed = computeTile(to, em, n, quads, xp, rp, pw, channel);
+        const columns = quads * 4;
         const stored = columns - count <= (y.spare ?? 0) ? columns : count;
         storeChannels(to, y, packed, { rows: n, columns, count: stored, address: yp, rowStep: g.outPixel });
       };
@@ -279,12 +281,12 @@ function emitColumns(b: Block, em: Emitter, { rows, panels, part, group, first, 
   );
 }
 
-/** `rows` pixels × `panels` panels: initialise, run over K, finish. Returns the packed results. */
+/** `rows` pixels × `quads` times four neighbouring channels: initialise, run over K, finish. Returns the packed results. */
 function computeTile(
   b: Block,
   em: Emitter,
   rows: number,
-  panels: number,
+  quads: number,
   xp: Expr,
   rp: Expr,
   pw: Expr,
@@ -292,7 +294,7 @@ function computeTile(
 ): readonly Expr[] {
   const { init } = em;
   const halves = em.form === "halves";
-  const vectors = panels * (halves ? 4 : 2);
+  const vectors = quads * (halves ? 2 : 1);
   const initial = (j: number): Expr | undefined =>
     init === undefined ? undefined : load("i32x4", init, scale(channel, 4), j * VECTOR_BYTES);
   const start = (j: number): Expr => (halves ? undefined : initial(j)) ?? konst("i32x4", 0);
@@ -315,7 +317,7 @@ function computeTile(
     return b.bind(from ? op("add.i32x4", [sum, from]) : sum, "c");
   };
   const sums = acc.map((row) =>
-    halves ? Array.from({ length: panels * 2 }, (_, j) => joined(row, j)) : row.map((v) => v.ref),
+    halves ? Array.from({ length: quads }, (_, j) => joined(row, j)) : row.map((v) => v.ref),
   );
   return em.finisher.emit(b, sums, channel, places);
 }

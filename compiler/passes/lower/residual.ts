@@ -98,10 +98,7 @@ export function finisherOf(stage: Stage, block: Block, size: number): Finisher {
   };
 }
 
-/** Groups of four bytes in a vector. */
-const GROUPS = 4;
-
-/** As many rows at a time as share a packed vector, two of them at least. */
+/** As many rows at a time as fill whole packed vectors. */
 function joinRows(
   b: Block,
   first: Epilogue,
@@ -113,7 +110,7 @@ function joinRows(
   at: readonly Place[],
 ): Expr[] {
   const out: Expr[] = [];
-  const together = Math.max(2, GROUPS / rows[0]!.length);
+  const together = rows[0]!.length % 2 === 0 ? 2 : 4;
   for (let r = 0; r < rows.length; r += together) {
     const pair = rows.slice(r, r + together);
     const vectors = pair[0]!.length;
