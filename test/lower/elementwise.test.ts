@@ -1,10 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { rescaleAttr } from "../../compiler/ir/ops/integer-rescale.ts";
-import { rational } from "../../compiler/ir/rational.ts";
 import { I8, I16, I32, type IntType, int, tensor, U8 } from "../../compiler/ir/types.ts";
-import { expTable } from "../../compiler/passes/integerize/softmax.ts";
 import { lowerElementwise } from "../../compiler/passes/lower/elementwise.ts";
-import { lowerSoftmax } from "../../compiler/passes/lower/softmax.ts";
 import { lowerTable } from "../../compiler/passes/lower/table.ts";
 import { KINDS, type Random, randomFrom, randomRescale } from "./rescales.ts";
 import { checkStage, placed, randomDense, randomPlace, stageFunc } from "./stages.ts";
@@ -176,39 +173,6 @@ it("tables", async () => {
     await checkStage(lowerTable, {
       func,
       args: [randomDense(random, tensor(shape, elem), min, min + length - 1)],
-      inputs: [randomPlace(random, "x0", tensor(shape, elem))],
-      output: randomPlace(random, "y", tensor(shape, out)),
-    });
-  }
-});
-
-it("softmax", async () => {
-  for (let seed = 0; seed < 30; seed++) {
-    const random = randomFrom(seed);
-    const shape = shapeOf(random);
-    const axis = random(shape.length);
-    const elem = pickOf(random, [U8, I8]);
-    const exp = expTable(rational(BigInt(1 + random(300)), 1000n), 256);
-    const [p, q] = pickOf(random, [
-      [256n, 1n],
-      [255n, 1n],
-      [2n ** 31n, 8421505n],
-    ] as const);
-    const value = { kind: "dense", elem: int(true, 25), shape: [256], data: exp } as const;
-    const signed = random(2) === 0;
-    const [zero_point, lo, hi] = signed ? [-128, -128, 127] : [0, 0, 255];
-    const out = signed ? I8 : U8;
-    const func = stageFunc((b, param) =>
-      b.add1(
-        "qc.softmax",
-        [param(tensor(shape, elem))],
-        { axis, exp: value, p, q, zero_point, lo, hi, error: 0.1 },
-        { types: [tensor(shape, out)] },
-      ),
-    );
-    await checkStage(lowerSoftmax, {
-      func,
-      args: [randomDense(random, tensor(shape, elem))],
       inputs: [randomPlace(random, "x0", tensor(shape, elem))],
       output: randomPlace(random, "y", tensor(shape, out)),
     });

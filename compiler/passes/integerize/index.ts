@@ -23,7 +23,7 @@ import { div, fromNumber, mul, neg, type Rational, rational, sign, toNumber } fr
 import { dce } from "../../ir/rewriter.ts";
 import type { QuantType } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
-import { liftElementwise, TABLE_BITS, tooWide } from "./elementwise.ts";
+import { liftElementwise } from "./elementwise.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
 import { integerConst, liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
@@ -31,8 +31,8 @@ import { liftMatmul } from "./matmul.ts";
 import { liftMovement } from "./movement.ts";
 import { liftNormalize } from "./normalize.ts";
 import { liftQuantize } from "./quantize.ts";
-import { intElem } from "./ranges.ts";
-import { at, type Constant, type Linear, type PerChannel, perTensor, type Rep } from "./rep.ts";
+import { at, type Constant, type Linear, type PerChannel, type Rep } from "./rep.ts";
+import { liftSoftmax } from "./softmax.ts";
 
 export interface IntegerizeOptions {
   /** Also return every quantizer's tensor, as extra results named after the quantizer's output. */
@@ -129,34 +129,6 @@ function liftDequantize(ctx: Context, op: Op): Rep {
     terms: [{ value: rep.value, scale: scales }],
     offset: scales.map((s, c) => neg(mul(s, zeros[c]!))),
     axis: scheme.kind === "axis" ? shape.length - scheme.axis : 1,
-    ...(op.loc ? { loc: op.loc } : {}),
-  };
-}
-
-/** Shift-invariant: only the scale matters. */
-function liftSoftmax(ctx: Context, op: Op): Rep {
-  const [xv] = op.operands as [Value];
-  const shape = op.results[0]!.type.shape;
-  const x = materialize(ctx, op, ctx.rep(xv), xv);
-  if (x === undefined) return poison(shape);
-  const term = x.terms[0]!;
-  if (x.terms.length !== 1 || !perTensor(x) || sign(term.scale[0]!) <= 0) {
-    ctx.report(noQuantizer(ctx, op, xv, boundsOf(x)));
-    return poison(shape);
-  }
-  const { bits } = intElem(term.value);
-  if (bits > TABLE_BITS) {
-    ctx.report(tooWide(ctx, op, xv, bits, x));
-    return poison(shape);
-  }
-  const axis = attr<number>(op, "axis");
-  return {
-    kind: "softmax",
-    shape,
-    input: term.value,
-    scale: term.scale[0]!,
-    axis: axis < 0 ? axis + shape.length : axis,
-    moves: [],
     ...(op.loc ? { loc: op.loc } : {}),
   };
 }

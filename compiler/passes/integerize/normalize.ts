@@ -3,7 +3,7 @@
  * against the mean, and γ·(x − μ) / √(σ² + ε) + β = ±γ·D / √(V + E) + β, where D = n·t − Σt and V = n·Σt² − (Σt)² are exact
  * integers and E = ε·n² / S². See `normalize-arithmetic.ts` for what follows in fixed point.
  */
-import { noNormalization, noQuantizer, notUniform, zeroPointPerChannel } from "../../ir/messages-quant.ts";
+import { noBoundedForm, noQuantizer, notUniform, zeroPointPerChannel } from "../../ir/messages-quant.ts";
 import type { Attr, Dense, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { broadcastShapes } from "../../ir/ops/axes.ts";
@@ -71,7 +71,7 @@ export function liftNormalize(ctx: Context, op: Op): Rep {
         ? "epsilon dwarfs every variance that the input can have"
         : undefined;
   if (epsilon === undefined || problem !== undefined) {
-    ctx.report(noNormalization(op, problem!));
+    ctx.report(noBoundedForm(op, problem!));
     return poison(shape);
   }
   return {
@@ -261,7 +261,7 @@ export function quantizeNormalized(
       : fixedPoint(spread(a), spread(b), n, q.rounding, exact);
   if (fixed === undefined) {
     ctx.report(
-      noNormalization(
+      noBoundedForm(
         op,
         beforeFloor[q.rounding] === undefined
           ? `its output is rounded ${q.rounding === "up" ? "away from" : "toward"} zero`

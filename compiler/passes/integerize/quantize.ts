@@ -2,7 +2,7 @@
 import { noQuantizer, tableUndecided, zeroPointPerChannel } from "../../ir/messages-quant.ts";
 import type { Attr, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
-import { add, div, fromNumber, mul, type Rational, rational, toNumber } from "../../ir/rational.ts";
+import { add, div, fromNumber, type Rational } from "../../ir/rational.ts";
 import type { Rounding } from "../../ir/rescale/types.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
@@ -11,8 +11,8 @@ import { quantizeNormalized } from "./normalize.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
 import { evaluateReal } from "./real.ts";
-import { at, type Constant, type Linear, type Mapped, type Rep, type Softmax } from "./rep.ts";
-import { EXP_BITS, expTable } from "./softmax.ts";
+import { at, type Constant, type Linear, type Mapped, type Rep } from "./rep.ts";
+import { quantizeSoftmax } from "./softmax.ts";
 
 export function liftQuantize(ctx: Context, op: Op): Rep {
   const result = op.results[0]!;
@@ -35,7 +35,7 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
     case "mapped":
       return table(ctx, op, q, rep, result, done);
     case "softmax":
-      return softmax(ctx, op, q, rep, result, done);
+      return quantizeSoftmax(ctx, op, q, rep, result, done);
     case "normalized":
       return quantizeNormalized(ctx, op, q, rep, result, done);
     case "joined": {
@@ -205,53 +205,5 @@ function table(ctx: Context, op: Op, q: Quantizer, m: Mapped, result: Value, don
     { table: { kind: "dense", elem, shape: [data.length], data } satisfies Attr, min },
     { type: tensor(m.shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
   );
-  return done(value);
-}
-
-function softmax(
-  ctx: Context,
-  op: Op,
-  q: Quantizer,
-  s: Softmax,
-  result: Value,
-  done: (v: Value) => Rep,
-): Rep {
-  const zero = zeroOf(ctx, op, q.type);
-  const steps = scaleList(q.type);
-  if (zero === undefined || steps.length > 1 || !Number.isInteger(zero)) {
-    ctx.report(zeroPointPerChannel(op));
-    return poison(s.shape);
-  }
-  const { min, max } = intervalOf(s.input);
-  const exp = expTable(s.scale, max - min + 1);
-  const inverse = div(rational(1n), fromNumber(steps[0]!));
-  const { shape } = s.input.type;
-  const n = shape[s.axis]!;
-  const elem = storageOf(q.type);
-  let value = ctx.emit(
-    "qc.softmax",
-    [s.input],
-    {
-      axis: s.axis,
-      exp: {
-        kind: "dense",
-        elem: { kind: "int", signed: true, bits: EXP_BITS + 2 },
-        shape: [exp.length],
-        data: exp,
-      } satisfies Attr,
-      p: inverse.num,
-      q: inverse.den,
-      zero_point: zero,
-      lo: q.type.lo,
-      hi: q.type.hi,
-      error: toNumber(mul(rational(BigInt(n + 1), 1n << BigInt(EXP_BITS + 1)), inverse)),
-    },
-    { type: tensor(shape, elem), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
-  );
-  for (const move of s.moves)
-    value = ctx.emit(move.name, [value], move.attrs, {
-      hint: result.name,
-      ...(move.loc ? { loc: move.loc } : {}),
-    });
   return done(value);
 }

@@ -24,6 +24,7 @@ import { storeElements } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import type { Lowered, Stage } from "./stage.ts";
+import { k64, wide64 } from "./wide.ts";
 
 /** A row: loops over its runs, each of `length` neighbours in memory; steps are those of x, y and the parameters. */
 interface Row {
@@ -195,11 +196,6 @@ interface RowScale {
   readonly mean: Expr;
   readonly multiplier: Expr;
 }
-
-const k64 = (x: number): Expr => konst("i64", x);
-/** A constant beyond 2^53. */
-const wide64 = (x: bigint): Expr =>
-  op("or.i64", [op("shl_v.i64", [k64(Number(x >> 32n)), k64(32)]), k64(Number(x & 0xffff_ffffn))]);
 
 /** The 64-bit part, step by step that of `rowMultiplier`. `low`: what the sums' elements are less than x's. */
 function rowScale(b: Block, root: Op, n: number, sum: Expr, squares: Expr, low: number): RowScale {

@@ -67,7 +67,15 @@ function reshaped(x: Layout, to: readonly number[]): number[] | undefined {
 export const isProduct = (func: Func, root: Op): boolean =>
   root.name === "qc.matmul" && !func.ops.some((o) => o.name === "const" && o.results[0] === root.operands[1]);
 
-const elementwise = new Set(["qc.rescale", "qc.clamp", "qc.mul", "qc.add_const", "qc.table", "qc.softmax"]);
+const elementwise = new Set([
+  "qc.rescale",
+  "qc.clamp",
+  "qc.mul",
+  "qc.add_const",
+  "qc.table",
+  "qc.softmax",
+  "qc.normalize",
+]);
 
 /** Whether the kernel of a function reads its operands at any strides, as long as the last axis is contiguous. */
 export const readsStrided = (func: Func, root: Op): boolean =>

@@ -41,4 +41,20 @@ export const softmaxCases: readonly GraphCase[] = [
     g.q(g.op("Softmax", [x(g, [3, 1])]), 1 / 256, 0),
     g.q(g.op("Softmax", [x(g, [1, 3000])]), 1 / 25600, 0),
   ]),
+  graphCase("softmax, 16 bits in and out", (g) => {
+    const t = g.dq(g.input([3, 70], "int16"), 0.0005, 40, { type: "int16" });
+    return [g.q(g.op("Softmax", [t]), 1 / 65536, 0, { type: "uint16" })];
+  }),
+  graphCase("softmax, uint16 in, 8 bits out, axis 1", (g) => {
+    const t = g.dq(g.input([2, 9, 5], "uint16"), 0.0001, 40, { type: "uint16" });
+    return y(g, g.op("Softmax", [t], { axis: 1 }), 1 / 256, 0);
+  }),
+  graphCase("softmax, 8 bits in, 16 bits out", (g) => [
+    g.q(g.op("Softmax", [x(g, [3, 40])]), 1 / 32768, 0, { type: "int16" }),
+  ]),
+  graphCase(
+    "softmax whose output grid is too fine",
+    (g) => [g.q(g.op("Softmax", [x(g, [3, 40])]), 2 ** -31, 0, { type: "int16" })],
+    { errors: ["QC2112"] },
+  ),
 ];
