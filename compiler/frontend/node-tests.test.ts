@@ -1,43 +1,13 @@
 /** ONNX's own node tests: whatever imports must compute what they expect. */
-import { existsSync, readFileSync } from "node:fs";
-import { gunzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import * as wire from "../../test/protobuf-wire.ts";
-import { zooPath } from "../../test/zoo.ts";
+import { nodeTests, nodeTestsAreThere } from "../../test/onnx-node-tests.ts";
 import { storageOf } from "../ir/dense.ts";
 import { interpret } from "../ir/interpreter.ts";
 import type { Dense, Elements } from "../ir/module.ts";
 import { importModel } from "./import.ts";
 import { orderModel } from "./onnx/graph.ts";
 import type { OnnxModel, OnnxTensor } from "./onnx/model.ts";
-import { readModel } from "./onnx/reader.ts";
 import { elements } from "./onnx/tensor.ts";
-
-const ARCHIVE = zooPath("onnx-node-tests.tar.gz");
-
-/** Regular files of a tar archive. */
-function untar(bytes: Uint8Array): ReadonlyMap<string, Uint8Array> {
-  const files = new Map<string, Uint8Array>();
-  const text = (from: number, size: number): string =>
-    new TextDecoder().decode(bytes.subarray(from, from + size)).replace(/\0.*$/s, "");
-  for (let at = 0; at + 512 <= bytes.length; ) {
-    const size = Number.parseInt(text(at + 124, 12).trim() || "0", 8);
-    const prefix = text(at + 345, 155);
-    const name = `${prefix === "" ? "" : `${prefix}/`}${text(at, 100)}`;
-    if (/^(0|)$/.test(text(at + 156, 1)) && name !== "")
-      files.set(name, bytes.subarray(at + 512, at + 512 + size));
-    at += 512 + Math.ceil(size / 512) * 512;
-  }
-  return files;
-}
-
-/** A TensorProto file, read as the initializer of a model. */
-function tensorOf(bytes: Uint8Array): OnnxTensor | undefined {
-  const initializer = wire.message(5, [wire.concat([bytes]), wire.string(8, "t")]);
-  const opset = wire.message(8, [wire.string(1, ""), wire.int(2, 13)]);
-  const read = readModel(wire.concat([wire.int(1, 10), wire.message(7, [initializer]), opset]));
-  return read.ok ? read.value.graph.initializers.get("t") : undefined;
-}
 
 /**
  * The expected values are float32 (or float16) results of other arithmetic than exact: numpy's, with its own order of
@@ -87,27 +57,17 @@ function outcome(
   return "right";
 }
 
-describe.runIf(existsSync(ARCHIVE))("ONNX node tests", () => {
+describe.skipIf(!nodeTestsAreThere)("ONNX node tests", () => {
   test("every one that imports is right", () => {
-    const files = untar(gunzipSync(readFileSync(ARCHIVE)));
     const wrong: string[] = [];
     const right: string[] = [];
-    for (const [path, bytes] of files) {
-      const name = /^(?:\.\/)?node\/([^/]+)\/model\.onnx$/.exec(path)?.[1];
-      const read = name === undefined ? undefined : readModel(bytes);
-      if (name === undefined || !read?.ok) continue;
-      const folder = path.replace("model.onnx", "test_data_set_0/");
-      const all = (kind: string, count: number): readonly OnnxTensor[] =>
-        Array.from({ length: count }, (_, i) => files.get(`${folder}${kind}_${i}.pb`))
-          .map((file) => file && tensorOf(file))
-          .filter((tensor) => tensor !== undefined);
-      const { graph } = read.value;
-      const inputs = all("input", graph.inputs.length);
-      const outputs = all("output", graph.outputs.length);
+    for (const { name, model, inputs, outputs } of nodeTests()) {
+      if (model === undefined || ![...inputs, ...outputs].every((t) => t !== undefined)) continue;
+      const { graph } = model;
       if (inputs.length < graph.inputs.length || outputs.length < graph.outputs.length) continue;
       // As given, with all but the first input constant, and wholly constant: the last folds.
       const outcomes = [() => true, (i: number) => i === 0, () => false].map((variable) =>
-        outcome(read.value, inputs, outputs, variable),
+        outcome(model, inputs as readonly OnnxTensor[], outputs as readonly OnnxTensor[], variable),
       );
       if (outcomes.includes("right")) right.push(name);
       for (const text of outcomes)
