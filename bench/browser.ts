@@ -24,8 +24,8 @@ export interface BrowserSession {
   readonly engine: string;
   readonly relaxedRefusal: string | undefined;
   readonly race: (c: Case) => Promise<RaceResult>;
-  /** Every engine in a fresh page of a fresh profile, in turn, `times` times. */
-  readonly start: (c: Case, result: RaceResult, times: number) => Promise<StartResult>;
+  /** Every engine in a fresh page of a fresh profile, in turn, `times` times, or at least twice and until `limitMs` have passed. */
+  readonly start: (c: Case, result: RaceResult, times: number, limitMs: number) => Promise<StartResult>;
   readonly close: () => Promise<void>;
 }
 
@@ -122,7 +122,7 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
       await page.close();
       return result;
     },
-    start: async (c, { best, peers }, times) => {
+    start: async (c, { best, peers }, times, limitMs) => {
       serve(c);
       const peer = c.peers[best]!;
       const [port] = c.compiled.manifest.inputs;
@@ -141,7 +141,9 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
       files.set("start.onnx", peer.onnx);
       const engines: readonly StartEngine[] = litert && c.tflite ? ["qc", "ort", "litert"] : ["qc", "ort"];
       const seen = new Map(engines.map((e): [StartEngine, Started[]] => [e, []]));
-      for (let i = 0; i < times; i++) for (const e of engines) seen.get(e)!.push(await startOnce(e));
+      const begin = performance.now();
+      for (let i = 0; i < times && (i < 2 || performance.now() - begin < limitMs); i++)
+        for (const e of engines) seen.get(e)!.push(await startOnce(e));
       const of = (e: StartEngine): Spread => spreadOf(seen.get(e)!.map((s) => s.ms));
       const memory = (e: StartEngine): number => Math.max(...seen.get(e)!.map((s) => s.memoryBytes));
       const both = { qc: of("qc"), ort: of("ort"), memory: { qc: memory("qc"), ort: memory("ort") } };
