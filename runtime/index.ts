@@ -1,9 +1,8 @@
 /** `qc/runtime`: for those who load artifacts themselves instead of importing the generated loader. */
 import { loadError } from "./errors.ts";
 import type { Manifest } from "./format.ts";
-import type { Model } from "./instance.ts";
-import { type LoadOptions, loadModel } from "./load.ts";
 import { readJson } from "./source.ts";
+import { loadModel, type ThreadedModel, type ThreadsOptions } from "./threads.ts";
 
 export type { TensorData } from "./elements.ts";
 export type { LoadError, RunError } from "./errors.ts";
@@ -11,9 +10,9 @@ export type * from "./format.ts";
 export { FORMAT_VERSION, layoutOf } from "./format.ts";
 export type { Backend, Model, PortInfo, RunInput } from "./instance.ts";
 export { createModel } from "./instance.ts";
-export type { LoadOptions, Places } from "./load.ts";
-export { loadModel } from "./load.ts";
 export type { Progress, Source } from "./source.ts";
+export type { ThreadedModel, ThreadsOptions as LoadOptions, ThreadsPlaces as Places } from "./threads.ts";
+export { loadModel } from "./threads.ts";
 
 const isManifest = (x: unknown): x is Manifest =>
   typeof x === "object" &&
@@ -25,21 +24,17 @@ const isManifest = (x: unknown): x is Manifest =>
  * Loads an artifact by its manifest: a URL (modules are found beside it), or the parsed JSON (then pass `wasm`, and
  * the relaxed ones to use them). Throws `LoadError`.
  */
-export async function load(manifest: string | URL | Manifest, options: LoadOptions = {}): Promise<Model> {
+export async function load(
+  manifest: string | URL | Manifest,
+  options: ThreadsOptions = {},
+): Promise<ThreadedModel> {
   const isUrl = typeof manifest === "string" || manifest instanceof URL;
   const json = isUrl ? await readJson(manifest) : manifest;
   if (!isManifest(json)) throw loadError("not a manifest written by qc compile");
   if (!isUrl) return loadModel(json, {}, options);
   const base = new URL(manifest, (globalThis as { location?: { href: string } }).location?.href);
-  const at = (name: string) => () => new URL(encodeURIComponent(name), base);
-  const { wasm, relaxed, relaxedS8 } = json.files ?? {};
-  return loadModel(
-    json,
-    {
-      ...(wasm && { wasm: at(wasm) }),
-      ...(relaxed && { relaxed: at(relaxed) }),
-      ...(relaxedS8 && { relaxedS8: at(relaxedS8) }),
-    },
-    options,
+  const places = Object.entries(json.files ?? {}).map(
+    ([module, name]) => [module, () => new URL(encodeURIComponent(name), base)] as const,
   );
+  return loadModel(json, Object.fromEntries(places), options);
 }

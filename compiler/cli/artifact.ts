@@ -1,7 +1,7 @@
 /** Artifacts on disk. */
 import { readdirSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { FORMAT_VERSION, loadModel, type Manifest, type Model } from "../../runtime/index.ts";
+import { FORMAT_VERSION, loadModel, type Manifest, type ThreadedModel } from "../../runtime/index.ts";
 import { type Diagnostic, fail, notAnArtifact, ok, type Result, runFailed } from "../index.ts";
 import { readBytes } from "./external-data.ts";
 
@@ -58,10 +58,15 @@ export function openArtifact(path: string): Result<StoredArtifact> {
 /** Loads an artifact from disk in this engine. */
 export async function loadStored(
   { manifest, dir }: StoredArtifact,
-  options: { readonly raw?: boolean; readonly backend?: "auto" | "baseline" | "relaxed" },
-): Promise<Result<Model>> {
+  options: {
+    readonly raw?: boolean;
+    readonly backend?: "auto" | "baseline" | "relaxed";
+    readonly threads?: number;
+  },
+): Promise<Result<ThreadedModel>> {
   const modules: Record<string, Uint8Array<ArrayBuffer>> = {};
   for (const [key, name] of Object.entries(manifest.files!)) {
+    if (key === "worker" || (key.endsWith("Threads") && (options.threads ?? 1) === 1)) continue;
     if (/[/\\]/.test(name)) return fail(notAnArtifact(dir, "a module's name is a path"));
     const bytes = readBytes(join(dir, name));
     if (!(bytes instanceof Uint8Array)) return fail(bytes);

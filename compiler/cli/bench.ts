@@ -1,7 +1,7 @@
 /** `qc bench`: what one inference takes in this engine, by itself, kernel by kernel, and against another runtime. */
 import { writeFileSync } from "node:fs";
-import type { WasmTarget } from "../../runtime/format.ts";
-import { type Backend, loadModel, type Manifest, type Model } from "../../runtime/index.ts";
+import type { ThreadsModule, WasmTarget } from "../../runtime/format.ts";
+import { type Backend, loadModel, type Manifest, type ThreadedModel } from "../../runtime/index.ts";
 import {
   type Compiled,
   cannotWrite,
@@ -31,12 +31,13 @@ export interface BenchCommand extends CommonOptions, ModelChoices {
   /** Where to write the trace. */
   readonly profile?: string;
   readonly against?: "onnxruntime-web";
+  readonly threads?: number;
 }
 
 /** Something to time: an artifact's files, or a model compiled here. */
 interface Subject {
   readonly manifest: Manifest;
-  readonly load: (backend: "auto" | "baseline") => Promise<Result<Model>>;
+  readonly load: (backend: "auto" | "baseline", threads?: number) => Promise<Result<ThreadedModel>>;
   /** Absent for artifacts. */
   readonly source?: { readonly onnx: Uint8Array; readonly compiled: Compiled };
 }
@@ -52,7 +53,7 @@ function samplingFor(seconds: number, entrants: number): Sampling {
 }
 
 /** Errors of the loader are the user's: kernels that this engine cannot run. */
-async function loading(load: () => Promise<Model>): Promise<Result<Model>> {
+async function loading(load: () => Promise<ThreadedModel>): Promise<Result<ThreadedModel>> {
   try {
     return ok(await load());
   } catch (error) {
@@ -70,7 +71,7 @@ async function open(
     const stored = openArtifact(path);
     if (!stored.ok) return stored;
     const { manifest } = stored.value;
-    return ok({ manifest, load: (backend) => loadStored(stored.value, { backend }) });
+    return ok({ manifest, load: (backend, threads = 1) => loadStored(stored.value, { backend, threads }) });
   }
   const onnx = readBytes(path);
   if (!(onnx instanceof Uint8Array)) return fail(onnx);
@@ -80,6 +81,7 @@ async function open(
     external: externalDataBeside(path),
     ...modelChoices(options),
     profile: options.profile !== undefined,
+    threads: options.threads !== undefined,
     onPhase,
   });
   if (!result.ok) return result;
@@ -89,11 +91,13 @@ async function open(
     wasm: bytes(compiled.baseline),
     ...(compiled.relaxed && { relaxed: bytes(compiled.relaxed) }),
     ...(compiled.relaxedS8 && { relaxedS8: bytes(compiled.relaxedS8) }),
+    ...(compiled.threads as { readonly [m in ThreadsModule]?: Uint8Array<ArrayBuffer> }),
   };
   return ok(
     {
       manifest: compiled.manifest,
-      load: (backend) => loading(() => loadModel(compiled.manifest, {}, { ...modules, backend })),
+      load: (backend, threads = 1) =>
+        loading(() => loadModel(compiled.manifest, {}, { ...modules, backend, threads })),
       source: { onnx, compiled },
     },
     result.diagnostics,
@@ -103,7 +107,7 @@ async function open(
 /** The chosen backend, the baseline where it is another one, and the peer, in turn on the same input. */
 async function measure(
   { manifest, load, source }: Subject,
-  { seconds, against }: BenchCommand,
+  { seconds, against, threads }: BenchCommand,
 ): Promise<Result<Measured>> {
   const chosen = await load("auto");
   if (!chosen.ok) return chosen;
@@ -112,6 +116,11 @@ async function measure(
     const baseline = await load("baseline");
     if (!baseline.ok) return baseline;
     models.push(baseline.value);
+  }
+  if (threads !== undefined) {
+    const several = await load("auto", threads);
+    if (!several.ok) return several;
+    models.push(several.value);
   }
   const inputs = randomInputs(manifest.inputs, 1, 1).at(-1)!;
   const data = asObject(inputs);
@@ -129,8 +138,12 @@ async function measure(
   const latencies = models.map((m, i): Latency => {
     const spread = spreadOf(samples[i]!);
     const macsPerSecond = (manifest.macs.nominal / spread.median) * 1000;
-    return { backend: m.backend, reason: m.backendReason, macsPerSecond, ...spread };
+    const latency = { backend: m.backend, reason: m.backendReason, macsPerSecond, ...spread };
+    if (threads === undefined || i !== models.length - 1) return latency;
+    const speedup = ratioOf(samples[0]!, samples[i]!);
+    return { ...latency, threads: { count: m.threads, reason: m.threadsReason, speedup } };
   });
+  for (const m of models) m.dispose();
   const theirs = samples[models.length];
   return ok({
     latencies,
@@ -201,6 +214,7 @@ export async function bench(path: string, options: BenchCommand, terminal: Termi
   for (const note of measured.value.notes) terminal.err(`${note}\n`);
   terminal.out(latencyText(manifest, measured.value));
   if (kernels) terminal.out(`\n${profileText(kernels)}`);
-  if (code === EXIT.ok && !options.quiet) terminal.err(`${ENGINE}, one thread\n`);
+  if (code === EXIT.ok && !options.quiet)
+    terminal.err(`${ENGINE}${options.threads === undefined ? ", one thread" : ""}\n`);
   return code;
 }

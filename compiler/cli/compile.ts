@@ -13,6 +13,7 @@ export interface CompileCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   readonly output: string;
   readonly debugTensors?: boolean;
+  readonly threads?: boolean;
   /** A tuning file. */
   readonly tuning?: string;
 }
@@ -34,6 +35,7 @@ export async function compile(path: string, options: CompileCommand, terminal: T
     external: externalDataBeside(path),
     ...modelChoices(options),
     debug: options.debugTensors === true,
+    threads: options.threads === true,
     ...(tuning && { tuning: tuning.value, tuningPath: options.tuning! }),
     onPhase: meter.phase,
   });

@@ -66,6 +66,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("-o, --output <folder>", "where to write", "dist")
     .addOption(grids())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .option("--threads", "also make modules for several threads, on a shared memory")
     .option("--debug-tensors", "keep every quantizer's tensor, for qc verify")
     .option("--tuning <file>", "use the schedules that qc tune measured")
     .action(act(async (model, options) => (await import("./compile.ts")).compile(model, options, terminal)));
@@ -88,6 +89,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
         .choices(["auto", "baseline", "relaxed"])
         .default("auto"),
     )
+    .option("--threads <n>", "threads that compute, for an artifact made with --threads", positive)
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(
       act(async (path, data, options) => (await import("./run.ts")).run(path, data, options, terminal)),
@@ -113,6 +115,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(target())
     .option("--profile <trace.json>", "time every kernel and write a Chrome trace (needs the model)")
     .option("--seconds <n>", "how long to measure", seconds, 2)
+    .option("--threads <n>", "also time that many threads", positive)
     .addOption(new Option("--against <peer>", "time another runtime in turn").choices(["onnxruntime-web"]))
     .addOption(grids())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { carrierOf, rawDtype, type TensorData } from "../../runtime/elements.ts";
 import type { Dtype } from "../../runtime/format.ts";
+import type { ThreadedModel } from "../../runtime/index.ts";
 import { cannotWrite, fail, ok, type Result, runFailed } from "../index.ts";
 import { isArtifact, loadStored, openArtifact } from "./artifact.ts";
 import { readModule } from "./model.ts";
@@ -18,6 +19,7 @@ export interface RunCommand extends CommonOptions {
   readonly output?: string;
   readonly raw?: boolean;
   readonly backend: "auto" | "baseline" | "relaxed";
+  readonly threads?: number;
   readonly batch?: number;
 }
 
@@ -32,8 +34,14 @@ interface Stacked {
 interface Runnable {
   readonly wanted: readonly Wanted[];
   readonly engine: string;
+  readonly close?: () => void;
   readonly run: (inputs: Tensors) => readonly { name: string; shape: readonly number[]; data: TensorData }[];
 }
+
+const threadsText = (m: ThreadedModel, asked: number | undefined): string =>
+  asked === undefined
+    ? ""
+    : `, ${m.threads === 1 ? "one thread" : `${m.threads} threads`} (${m.threadsReason})`;
 
 async function open(path: string, options: RunCommand): Promise<Result<Runnable>> {
   const raw = options.raw === true;
@@ -56,13 +64,18 @@ async function open(path: string, options: RunCommand): Promise<Result<Runnable>
   }
   const stored = openArtifact(path);
   if (!stored.ok) return stored;
-  const loaded = await loadStored(stored.value, { raw, backend: options.backend });
+  const loaded = await loadStored(stored.value, {
+    raw,
+    backend: options.backend,
+    ...(options.threads !== undefined && { threads: options.threads }),
+  });
   if (!loaded.ok) return loaded;
   const { manifest } = stored.value;
   const model = loaded.value;
   return ok({
     wanted: manifest.inputs.map((p) => ({ ...p, dtype: raw ? rawDtype(p.slots[0]!) : p.dtype })),
-    engine: `${model.backend} kernels (${model.backendReason})`,
+    engine: `${model.backend} kernels (${model.backendReason})${threadsText(model, options.threads)}`,
+    close: () => model.dispose(),
     run: (inputs) => {
       const out = model.run(asObject(inputs));
       return manifest.outputs.map((p) => ({ name: p.name, shape: p.shape, data: out[p.name]! }));
@@ -131,11 +144,12 @@ export async function run(
 ): Promise<number> {
   const model = await open(path, options);
   if (!model.ok) return report(terminal, options, model.diagnostics);
-  const { wanted, engine, run: once } = model.value;
+  const { wanted, engine, run: once, close } = model.value;
   const given = readInputs([...(options.input ?? []), ...(data === undefined ? [] : [data])], wanted);
   const samples = given.ok ? samplesOf(given.value, wanted) : given;
   if (!samples.ok) return report(terminal, options, [...model.diagnostics, ...samples.diagnostics]);
   const results = runAll(samples.value, once);
+  close?.();
   if (!results.ok) return report(terminal, options, results.diagnostics);
   const outputs = stack(results.value);
   const failure = options.output === undefined ? undefined : write(options.output, outputs);

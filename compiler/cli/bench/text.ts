@@ -11,6 +11,8 @@ export interface Latency extends Spread {
   readonly reason: string;
   /** Nominal multiply-accumulates. */
   readonly macsPerSecond: number;
+  /** Present where several were asked for. */
+  readonly threads?: { readonly count: number; readonly reason: string; readonly speedup: Spread };
 }
 
 export interface Peer extends Spread {
@@ -27,6 +29,7 @@ export interface Measured {
 }
 
 const digits = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toPrecision(3));
+const plural = (threads: number): string => (threads === 1 ? "one thread" : `${threads} threads`);
 const range = (s: Spread): string => `${digits(s.p10)}–${digits(s.p90)}`;
 
 export function latencyText({ macs }: Manifest, { latencies, peer }: Measured): string {
@@ -35,12 +38,14 @@ export function latencyText({ macs }: Manifest, { latencies, peer }: Measured): 
     [
       ["", "ms", "10th–90th percentile", "GMAC/s", "ratio", ""],
       ...latencies.map((l) => [
-        l.backend,
+        l.threads ? `${l.backend}, ${plural(l.threads.count)}` : l.backend,
         digits(l.median),
         range(l),
         rate(l.macsPerSecond),
-        "",
-        l.reason === "asked for" ? "" : l.reason,
+        l.threads ? `${l.threads.speedup.median.toFixed(2)}×` : "",
+        ...(l.threads
+          ? [`${range(l.threads.speedup)}, the time of one thread over its own; ${l.threads.reason}`]
+          : [l.reason === "asked for" ? "" : l.reason]),
       ]),
       ...(peer
         ? [
