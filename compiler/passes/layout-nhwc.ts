@@ -149,6 +149,23 @@ const sinkThroughElementwise: Rule = {
   },
 };
 
+/** reshape(transpose(x, NHWC → NCHW), [N, C, …]) = transpose(reshape(x, [N, …, C]), N…C → NC…): patches become tokens in place. */
+const sinkThroughReshape: Rule = {
+  name: "sink-through-reshape",
+  ops: ["layout.reshape"],
+  rewrite: (op, [v], ctx) => {
+    const t = transposeOf(v!, ctx);
+    const to = op.results[0]!.type.shape;
+    if (t === undefined || !leavesNhwc(permOf(t)) || to.length < 3) return undefined;
+    if (permOf(t).some((a, i) => i > 1 && a !== i - 1)) return undefined;
+    const [n, c, ...rest] = to as [number, number, ...number[]];
+    if (n !== v!.type.shape[0] || c !== v!.type.shape[1]) return undefined;
+    const y = ctx.b.add1("layout.reshape", t.operands, { shape: [n, ...rest, c] }, { loc: op.loc });
+    const perm = [0, to.length - 1, ...rest.map((_, i) => i + 1)];
+    return [ctx.b.add1("layout.transpose", [y], { perm }, { loc: op.loc, names: [op.results[0]!.name] })];
+  },
+};
+
 /** The axis of `from` that a reshape turns into axis `a` of `to`: as long, with as many elements before it. */
 function sourceAxis(from: readonly number[], to: readonly number[], a: number): number | undefined {
   const before = sizeOf(to.slice(0, a));
@@ -324,6 +341,7 @@ export const layoutNhwc = definePass({
     permuteWeightRows,
     sinkThroughElementwise,
     sinkReshape,
+    sinkThroughReshape,
     sinkThroughConcat,
     sinkThroughMovement,
     sinkThroughReduce,
