@@ -270,6 +270,19 @@ export const noBoundedForm = (op: Op, reason: string): Diagnostic =>
     fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
   });
 
+/** Values that are only within a bound anyway go on without a quantizer of the file's own. */
+export const takenToGrid = (n: Neighbours, op: Op, operand: Value, bits: number): Diagnostic =>
+  diagnostic(
+    "warning",
+    "QC2113",
+    `${onnxName(op)} reads a normalization that has no quantizer behind it; its values are rounded to multiples of 2^${-bits}`,
+    {
+      ...locOf(op),
+      notes: around(n, operand, op) ?? [],
+      fixes: [`to choose the grid yourself, add an activation quantizer before ${onnxName(op)}`],
+    },
+  );
+
 /** `--quant` with something else than tensor=type@scale,zero. */
 export const badGrid = (text: string): Diagnostic =>
   diagnostic("error", "QC2141", `${quote(text)} is not a grid`, {

@@ -30,6 +30,7 @@ import { boundsOf, materialize } from "./materialize.ts";
 import { liftMatmul } from "./matmul.ts";
 import { liftMovement } from "./movement.ts";
 import { liftNormalize } from "./normalize.ts";
+import { withGrid } from "./normalize-grid.ts";
 import { liftQuantize } from "./quantize.ts";
 import { at, type Constant, type Linear, type PerChannel, type Rep } from "./rep.ts";
 import { liftSoftmax } from "./softmax.ts";
@@ -48,8 +49,8 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.matmul": liftMatmul,
   "float.average_pool": liftAveragePool,
   "float.max_pool": liftMaxPool,
-  "float.reduce_mean": (ctx, op) => liftReduce(ctx, op, true),
-  "float.reduce_sum": (ctx, op) => liftReduce(ctx, op, false),
+  "float.reduce_mean": (ctx, op) => liftReduce(withGrid(ctx, op), op, true),
+  "float.reduce_sum": (ctx, op) => liftReduce(withGrid(ctx, op), op, false),
   "float.softmax": liftSoftmax,
   "float.normalize": liftNormalize,
 };

@@ -152,4 +152,7 @@ export const normalizeCases: readonly GraphCase[] = [
     const unit = g.op("InstanceNormalization", [rows, vector(g, [1, 1]), vector(g, [0, 0])]);
     return y(g, affine(g, g.op("Reshape", [unit, g.ints([2, 8, 3, 5])]), 8, [8, 1, 1]), 0.03, 120);
   }),
+  graphCase("mean of a layer normalization without a quantizer", (g) =>
+    y(g, g.op("ReduceMean", [layerNorm(g, x(g, [1, 16, 48]), 48), g.ints([1])]), 0.02, 120),
+  ),
 ];
