@@ -58,6 +58,19 @@ async function inlinedRuntime() {
   await inlined("runtime/threads.ts", "runtime-threads.gen", "RUNTIME_THREADS");
 }
 
+/** runtime/threads-worker.ts → the file beside `stem.js` that a page with a strict CSP starts its workers from. */
+async function workerScript() {
+  const { outputFiles } = await build({
+    entryPoints: [at("runtime/threads-worker.ts")],
+    format: "esm",
+    write: false,
+  });
+  const { WORKER } = await import(`data:text/javascript,${encodeURIComponent(outputFiles[0].text)}`);
+  const path = at("compiler/backends/wasm/artifact/worker.gen");
+  writeFileSync(`${path}.js`, `export const WORKER = ${JSON.stringify(WORKER)};\n`);
+  writeFileSync(`${path}.d.ts`, "/** The script of a worker. */\nexport declare const WORKER: string;\n");
+}
+
 async function inlined(entry, file, name) {
   const { outputFiles } = await build({
     entryPoints: [at(entry)],
@@ -88,5 +101,5 @@ function versionModule() {
   );
 }
 
-const steps = [onnxDecoder, onnxWireTable, inlinedRuntime, versionModule];
+const steps = [onnxDecoder, onnxWireTable, inlinedRuntime, workerScript, versionModule];
 for (const step of steps) await step();

@@ -39,8 +39,8 @@ const threadsInfo = `
 const threadsOptions = `
   /** Threads that compute, the calling one included. Default 1. Where there cannot be more, there is one: see \`threadsReason\`. */
   readonly threads?: number;
-  /** The workers' script instead of the copy inside this file, or what makes a worker: for pages that forbid \`blob:\` workers. */
-  readonly worker?: string | URL | (() => object);
+  /** URL of the workers' script instead of the copy inside this file, or a function that makes a \`Worker\` of it. */
+  readonly worker?: string | object;
   /** Instead of the modules for several threads beside this file. */
   readonly baselineThreads?: Source;
   readonly relaxedThreads?: Source;

@@ -1,9 +1,9 @@
 /** A compiled model as the files of its artifact. */
 import { layoutOf, type Manifest, type ThreadsModule } from "../../../../runtime/format.ts";
-import { WORKER } from "../../../../runtime/threads-worker.ts";
 import { declarationSource } from "./declarations.ts";
 import { type FileNames, loaderSource } from "./loader.ts";
 import { manifestJson } from "./manifest.ts";
+import { WORKER } from "./worker.gen.js";
 
 /** What a backend makes, before it has a file name. */
 export interface WasmArtifact {
