@@ -27,8 +27,9 @@ const argmax = (values: ArrayLike<number>): number =>
 describeZoo("transformers", () => {
   test.each(MODELS)("%s", { timeout: 300_000 }, async (name, stated) => {
     const model = loadModel(name);
-    const debug = await compiled(name, { debug: true });
-    const shipped = await compiled(name);
+    const short = name.slice(name.indexOf("/") + 1);
+    const debug = await compiled(name, { name: short, debug: true });
+    const shipped = await compiled(name, { name: short });
     const runners = await runnersOf(debug);
     expect(runners.length).toBeGreaterThan(0);
     const samples = inputsOf(name, model);
@@ -73,7 +74,7 @@ describeZoo("transformers", () => {
     ).length;
     expect(winners).toBeGreaterThanOrEqual(given.count - 1);
     rows.push([
-      name,
+      short,
       String(samples.length),
       String(first.quantizers.size),
       String(elements),
