@@ -47,9 +47,6 @@ type Relaxed = "relaxed" | "relaxedS8";
  */
 export type Link = (module: Relaxed | undefined) => ((base: WebAssembly.Memory) => Promise<Core>) | undefined;
 
-/** Engines whose relaxed dot is no faster than baseline SIMD. */
-const SLOW: readonly (RelaxedDot | undefined)[] = ["pairs16"];
-
 interface Choice {
   /** Undefined: the baseline. */
   readonly module: Relaxed | undefined;
@@ -65,11 +62,7 @@ function choose(layout: Layout, backend: "auto" | Backend, there: readonly Relax
   }
   const engine = relaxedEngine();
   const module = engine && there.find((m) => isExact(layout.exactOn?.[m], engine));
-  if (module) {
-    if (backend === "auto" && !only && SLOW.includes(engine.dot))
-      return { module: undefined, reason: "faster than this engine's relaxed dot" };
-    return { module, reason: "this engine's relaxed SIMD is exact for this model" };
-  }
+  if (module) return { module, reason: "this engine's relaxed SIMD is exact for this model" };
   const on = there.flatMap((m) => layout.exactOn?.[m] ?? []) as RelaxedDot[];
   const reason = there.length === 0 ? "the artifact has no relaxed module" : relaxedRefusal(on, engine)!;
   if (backend === "relaxed" || only) throw loadError(`the relaxed kernels cannot run: ${reason}`);

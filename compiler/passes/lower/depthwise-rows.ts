@@ -28,6 +28,8 @@ export interface DepthwiseRows {
   readonly origin: number;
   /** Bytes that the weights of a block take at first, parts of wide weights included. */
   readonly packedBytes: number;
+  /** Of byte quads. */
+  readonly dot4: "dot4_s8u8.i32x4" | "dot4_s8s8.i32x4";
   /** Rows a dot product sums: 4 bytes, or 2 i16. */
   readonly group: 2 | 4;
 }
@@ -121,7 +123,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
               c,
               d.group === 2
                 ? op("add.i32x4", [c.ref, op("dot2.i32x4", [x, tap])])
-                : op("dot4_s8u8.i32x4", [c.ref, tap, x]),
+                : op(d.dot4, [c.ref, tap, x]),
             );
           }
         }

@@ -56,8 +56,10 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   // The weights of one block as i16, whole again where they were split into bytes.
   const pairs = stage.target.wideTile !== undefined;
   const whole = quads.every((q) => q.part === 0);
+  // Row by row the weights meet in other pairs than they are packed in: none of −128, of which two overflow on some engines.
+  const provable = whole && !pairs && w.data.every((v) => v > -128);
   const rowWise =
-    takesRows(kh, sh, dh, oh * ow) && x.container === "u8" && (pairs || whole)
+    takesRows(kh, sh, dh, oh * ow) && (signed ? provable : pairs || whole)
       ? rowsEmitter(k.block, {
           x,
           rows: oh,
@@ -68,6 +70,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
           origin: x.offset - top * rowBytes - left * pixelBytes,
           packedBytes: (pairs ? 2 : 1) * blockBytes,
           group: pairs ? 2 : 4,
+          dot4,
         })
       : undefined;
   const wide = pairs && rowWise === undefined ? k.block.scratch(2 * blockBytes, "w") : undefined;

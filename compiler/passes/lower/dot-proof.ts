@@ -48,10 +48,16 @@ export function exactnessOf(op: string, weights: Pairs, x: Range): Exactness {
   return short ? ["u8s8", "pairs16"] : ["u8s8"];
 }
 
-/** Every value a name is given, and every dot product. */
+/** Every value a name is given, everything that is stored in a buffer, and every dot product. */
 function gather(body: readonly Stmt[]) {
   const values = new Map<string, Expr[]>();
+  const stored = new Map<string, (Expr | { readonly from: string } | number)[]>();
   const dots: (Expr & { readonly k: "op" })[] = [];
+  const put = <T>(map: Map<string, T[]>, name: string, x: T): void => {
+    const list = map.get(name);
+    if (list) list.push(x);
+    else map.set(name, [x]);
+  };
   const expr = (e: Expr): void => {
     if (e.k === "load") expr(e.addr);
     if (e.k !== "op") return;
@@ -60,22 +66,21 @@ function gather(body: readonly Stmt[]) {
   };
   const stmt = (s: Stmt): void => {
     if ("value" in s) expr(s.value);
-    if (s.k === "let" || s.k === "var" || s.k === "set")
-      values.set(s.name, [...(values.get(s.name) ?? []), s.value]);
+    if (s.k === "let" || s.k === "var" || s.k === "set") put(values, s.name, s.value);
+    if (s.k === "store") put(stored, s.buf, s.value);
+    if (s.k === "copy") put(stored, s.to, { from: s.from });
+    if (s.k === "fill") put(stored, s.buf, s.byte);
     if (s.k === "for") s.body.forEach(stmt);
-    if (s.k === "if")
-      [s.then, s.else].forEach((block) => {
-        block.forEach(stmt);
-      });
+    if (s.k === "if") for (const block of [s.then, s.else]) block.forEach(stmt);
   };
   body.forEach(stmt);
-  return { values, dots };
+  return { values, stored, dots };
 }
 
 /** K-groups are whole in memory: pairs start at even bytes. */
 function pairsIn(data: Uint8Array): Pairs {
   const seen = new Map<number, readonly [number, number]>();
-  const bytes = new Int8Array(data.buffer, data.byteOffset, data.length);
+  const bytes = signedBytes(data);
   for (let i = 0; i + 1 < bytes.length; i += 2) {
     const key = data[i]! * 256 + data[i + 1]!;
     if (!seen.has(key)) seen.set(key, [bytes[i]!, bytes[i + 1]!]);
@@ -83,53 +88,109 @@ function pairsIn(data: Uint8Array): Pairs {
   return [...seen.values()];
 }
 
+const signedBytes = (data: Uint8Array): Int8Array => new Int8Array(data.buffer, data.byteOffset, data.length);
+
+const join = (a: Range, b: Range): Range => ({ lo: Math.min(a.lo, b.lo), hi: Math.max(a.hi, b.hi) });
+const ZERO: Range = { lo: 0, hi: 0 };
+
+/** Whether an op puts bytes of its operands elsewhere, or zeros, and does nothing else. */
+function movesBytes(e: Expr & { readonly k: "op" }, resolve: (e: Expr) => Expr): boolean {
+  if (e.op.startsWith("shuffle.")) return true;
+  if (e.op.startsWith("shl.") || e.op.startsWith("shr_u.")) return e.imm[0]! % 8 === 0;
+  if (e.op !== "or.i32x4") return false;
+  // Halves of a rotation do not overlap.
+  const [a, b] = e.args.map(resolve) as [Expr, Expr];
+  const bits = (x: Expr, name: string): number => (x.k === "op" && x.op === name ? x.imm[0]! : -64);
+  return bits(a, "shl.i32x4") + bits(b, "shr_u.i32x4") === 32;
+}
+
 /**
- * Of all dot products of a kernel. Weights are what lies in constants; second operands have the range of the tensor they are
- * loaded from, joined with the value it is padded with. What cannot be followed may be anything.
+ * Of all dot products of a kernel. Weights are what lies in constants, second operands have the range of the tensor they come
+ * from, joined with the value it is padded with; both are followed through copies in scratch memory. What cannot be followed may
+ * be anything.
  */
 export function exactness(kernel: Kernel, buffers: readonly Buffer[], stage: Stage | undefined): Exactness {
-  const { values, dots } = gather(kernel.body);
-  const found = new Map<string, Exactness>();
-  const loads = (e: Expr, through: boolean): readonly (Expr & { readonly k: "load" })[] | undefined => {
-    const list = (of: readonly Expr[]) => {
-      const parts = of.map((x) => loads(x, through));
-      return parts.every((p) => p !== undefined) ? parts.flat() : undefined;
-    };
-    if (e.k === "load") return [e];
-    if (e.k === "var") return list(values.get(e.name) ?? [{ k: "const", type: "i32", value: 0 }]);
-    return through && e.k === "op" && e.op.startsWith("shuffle.") ? list(e.args) : undefined;
+  const { values, stored, dots } = gather(kernel.body);
+  if (dots.length === 0) return "any";
+  const inputs = inputRanges(stage);
+  const resolve = (e: Expr): Expr => {
+    const all = e.k === "var" ? values.get(e.name) : undefined;
+    return all?.length === 1 ? resolve(all[0]!) : e;
   };
-  const pairs = new Map<string, Pairs>();
-  const weightsOf = (w: Expr): readonly string[] | undefined => {
-    const from = loads(w, false);
-    const names = from?.map((l) => l.buf) ?? [];
-    for (const name of names) {
-      const data = buffers.find((b) => b.name === name)?.data;
-      if (data === undefined) return undefined;
-      if (!pairs.has(name)) pairs.set(name, pairsIn(data));
+  const known = new Map<string, Range | undefined>();
+  /** What a byte of a buffer can be; of the tensors among them as their types say. */
+  const bytesIn = (name: string): Range | undefined => {
+    if (known.has(name)) return known.get(name);
+    const data = buffers.find((b) => b.name === name)?.data;
+    let range = inputs.get(name);
+    if (data) range = signedBytes(data).reduce((r, b) => join(r, { lo: b, hi: b }), ZERO);
+    else if (range === undefined && buffers.some((b) => b.name === name)) {
+      // What it stores in itself adds nothing.
+      known.set(name, ZERO);
+      const parts = (stored.get(name) ?? []).map((x) =>
+        typeof x === "number" ? { lo: x, hi: x } : "from" in x ? bytesIn(x.from) : bytesOf(x),
+      );
+      range = parts.every((p) => p !== undefined) ? parts.reduce(join, ZERO) : undefined;
     }
-    return from?.every((l) => l.offset % 2 === 0) ? [...new Set(names)] : undefined;
+    known.set(name, range);
+    return range;
   };
+  const bytesOf = (e: Expr): Range | undefined => {
+    if (e.k === "load") return bytesIn(e.buf);
+    if (e.k === "const") return e.value === 0 ? ZERO : undefined;
+    const parts = e.k === "var" ? (values.get(e.name) ?? []) : movesBytes(e, resolve) ? e.args : undefined;
+    const ranges = parts?.map(bytesOf);
+    return ranges?.every((r) => r !== undefined) ? ranges.reduce(join, ZERO) : undefined;
+  };
+  const direct = new Map<string, Pairs>();
+  /** Of weights read where they lie the pairs themselves, else what their bytes can make. */
+  const pairsOf = (w: Expr): Pairs => {
+    const all = w.k === "var" ? (values.get(w.name) ?? []) : [w];
+    const data = all.map((e) =>
+      e.k === "load" && e.offset % 2 === 0 ? buffers.find((b) => b.name === e.buf)?.data : undefined,
+    );
+    if (data.every((d) => d !== undefined))
+      return all.flatMap((e, i) => {
+        const { buf } = e as Expr & { readonly k: "load" };
+        if (!direct.has(buf)) direct.set(buf, pairsIn(data[i]!));
+        return direct.get(buf)!;
+      });
+    const range = bytesOf(w);
+    if (range === undefined) return EVERY_PAIR;
+    const ends = [range.lo, range.hi].map((x) => Math.min(Math.max(x, -128), 127));
+    return range.lo < -128 || range.hi > 127
+      ? EVERY_PAIR
+      : ends.flatMap((a) => ends.map((b) => [a, b] as const));
+  };
+  let all: Exactness = "any";
+  const seen = new Set<string>();
+  for (const { op, args } of dots) {
+    const key = `${op} ${name(args[1]!)} ${name(args[2]!)}`;
+    if (seen.has(key)) continue;
+    seen.add(key);
+    const x = bytesOf(args[2]!);
+    const full = FULL[op]!;
+    const fits = x !== undefined && x.lo >= full.lo && x.hi <= full.hi;
+    all = both(all, exactnessOf(op, pairsOf(args[1]!), fits ? x : full));
+  }
+  return all;
+}
+
+/** Equal names, equal operands. */
+const name = (e: Expr): string => (e.k === "load" ? `@${e.buf} ${e.offset % 2}` : JSON.stringify(e));
+
+/** What the tensors a stage reads can hold, padding included, by buffer. */
+function inputRanges(stage: Stage | undefined): Map<string, Range> {
   const ranges = new Map<string, Range>();
   stage?.func.params.forEach((p, i) => {
     const elem = p.value.type.elem as IntType;
-    const name = stage.inputs[i]!.buffer;
+    const { buffer } = stage.inputs[i]!;
     const pad = stage.func.ops.flatMap((o) =>
       "pad_value" in o.attrs && o.operands[0] === p.value ? [attr<number>(o, "pad_value")] : [],
     );
-    const known = ranges.get(name);
-    const all = [intMin(elem), intMax(elem), ...pad, ...(known ? [known.lo, known.hi] : [])];
-    ranges.set(name, { lo: Math.min(...all), hi: Math.max(...all) });
+    const range = { lo: Math.min(intMin(elem), ...pad), hi: Math.max(intMax(elem), ...pad) };
+    const before = ranges.get(buffer);
+    ranges.set(buffer, before ? join(before, range) : range);
   });
-  for (const { op, args } of dots) {
-    const weights = weightsOf(args[1]!);
-    const sources = loads(args[2]!, true)?.map((l) => ranges.get(l.buf));
-    const x = sources?.every((r) => r !== undefined)
-      ? { lo: Math.min(...sources.map((r) => r.lo)), hi: Math.max(...sources.map((r) => r.hi)) }
-      : FULL[op]!;
-    const key = JSON.stringify([op, weights ?? null, x]);
-    if (!found.has(key))
-      found.set(key, exactnessOf(op, weights?.flatMap((name) => pairs.get(name)!) ?? EVERY_PAIR, x));
-  }
-  return [...found.values()].reduce(both, "any" as Exactness);
+  return ranges;
 }
