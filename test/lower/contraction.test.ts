@@ -66,7 +66,7 @@ function randomShape(r: Random, depthwise: boolean): Shape {
   const dilation = [pick(r, [1, 1, 1, 2]), pick(r, [1, 1, 1, 2])] as const;
   const c = depthwise ? r.int(2, 21) : pick(r, [1, 2, 3, 4, 7, 8, 13, 16, 20]);
   const groups = depthwise ? c : c % 2 === 0 && r.int(0, 4) === 0 ? 2 : 1;
-  const o = depthwise ? c : groups * r.int(1, 19);
+  const o = depthwise ? c * pick(r, [1, 1, 1, 2, 3]) : groups * r.int(1, 19);
   const pads = Array.from({ length: 4 }, () => r.int(0, 2)) as unknown as Shape["pads"];
   const h = (kh - 1) * dilation[0] + r.int(1, 5);
   const w = (kw - 1) * dilation[1] + r.int(1, 9);
@@ -380,6 +380,10 @@ describe("depthwise", () => {
     ["5×5", { ...odd, kh: 5, kw: 5, h: 8, w: 9, c: 12, o: 12 }],
     ["7×7", { ...odd, kh: 7, kw: 7, h: 9, w: 9, c: 10, o: 10 }],
     ["9×3, stride 2 by 1", { ...odd, kh: 9, kw: 3, h: 13, w: 7, stride: [2, 1], c: 16, o: 16 }],
+    ["3×3, two output channels each", { ...odd, kh: 3, kw: 3, h: 6, w: 9, c: 6, o: 12 }],
+    ["3×3, three output channels each", { ...odd, kh: 3, kw: 3, h: 6, w: 9, c: 7, o: 21 }],
+    ["2×3, 16 output channels each", { ...odd, kh: 2, kw: 3, h: 6, w: 9, c: 2, o: 32 }],
+    ["1×4, five output channels each", { ...odd, kh: 1, kw: 4, h: 3, w: 9, c: 4, o: 20 }],
     ["3×7, columns dilated", { ...odd, kh: 3, kw: 7, h: 6, w: 15, dilation: [1, 2], c: 5, o: 5 }],
   ])("%s, in all engines", async (_, shape) => {
     for (const [seed, n, w8] of [

@@ -34,6 +34,16 @@ export interface DepthwiseRows {
   readonly group: 2 | 4;
 }
 
+/** Eight channels at a byte of the input, in the first half of an i8x16. */
+export type ReadRow = (b: Block, addr: Expr, offset: number) => Expr;
+
+/** Up to eight channels: where the first of their rows starts, how they are read, and which vectors of four are wanted. */
+export interface ChannelBlock {
+  readonly from: Expr;
+  readonly read: ReadRow;
+  readonly halves: readonly number[];
+}
+
 /** Output positions that pay for the second set of weights. */
 const ENOUGH = 16;
 
@@ -41,14 +51,14 @@ const ENOUGH = 16;
 export const takesRows = (kh: number, stride: number, dilation: number, positions: number): boolean =>
   kh >= 3 && kh % 2 === 1 && stride <= STEP && dilation === 1 && positions >= ENOUGH;
 
-/** Finishes a tile: `pixels` accumulators of channels 0–3 and 4–7 each, at `pixel` of output row `row`. */
+/** Finishes a tile: for each pixel the accumulators of each half, at `pixel` of output row `row`. */
 export type FinishTile = (b: Block, acc: readonly (readonly Expr[])[], row: Expr, pixel: Expr) => void;
 
 export interface RowsEmitter {
   /** Where the weights of a block belong: [column of the kernel][rows in fours][4 / group][2][4 channels][group]. */
   readonly weights: string;
-  /** All rows of eight channels, the first of them at byte `from` of the input, once `weights` holds theirs. */
-  readonly emit: (b: Block, from: Expr, start: (b: Block, h: number) => Expr, finish: FinishTile) => void;
+  /** All rows of a block of channels, once `weights` holds theirs; accumulators start from `start`. */
+  readonly emit: (b: Block, block: ChannelBlock, start: (h: number) => Expr, finish: FinishTile) => void;
 }
 
 export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
@@ -72,7 +82,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
     ring === 1 ? c32(0) : b.bind(scale(op("and.i32", [index, c32(ring - 1)]), rowBytes), "slot");
 
   /** Interleaves the rows of ring row `index`; those below the last one repeat it, with zero weights. */
-  const fill = (b: Block, from: Expr, index: Expr): void => {
+  const fill = (b: Block, { from, read, halves }: ChannelBlock, index: Expr): void => {
     const to = slot(b, index);
     const first = b.bind(scale(index, STEP), "row");
     const rows = Array.from({ length: d.group }, (_, t) => {
@@ -87,20 +97,26 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
         const at = inner.bind(scale(col, d.x.strides[2]!), "at");
         const target = inner.bind(add(to, scale(col, COLUMN_BYTES)), "to");
         const bytes = rows.map((row) =>
-          inner.bind(load("i8x16", d.x.buffer, inner.bind(add(row, at), "ra"), d.origin, "load64_zero"), "r"),
+          inner.bind(read(inner, inner.bind(add(row, at), "ra"), d.origin), "r"),
         );
-        interleave(inner, bytes, d.group, zero).forEach((v, h) => {
-          inner.push(store(scratch, target, v, { offset: h * VECTOR_BYTES }));
-        });
+        const both = interleave(inner, bytes, d.group, zero);
+        for (const h of halves) inner.push(store(scratch, target, both[h]!, { offset: h * VECTOR_BYTES }));
       },
       "col",
     );
   };
 
-  const tile = (b: Block, n: number, at: readonly Expr[], w: Expr, start: (h: number) => Expr): Expr[][] => {
+  const tile = (
+    b: Block,
+    n: number,
+    at: readonly Expr[],
+    w: Expr,
+    halves: readonly number[],
+    start: (h: number) => Expr,
+  ): Expr[][] => {
     const acc: Mutable[][] = Array.from({ length: n }, () => []);
     const width = (n - 1) * sw + (kw - 1) * d.dilation + 1;
-    for (const h of [0, 1]) {
+    for (const h of halves) {
       const initial = b.bind(start(h), "init");
       for (const row of acc) row.push(b.variable(initial, `c${h}_`));
       at.forEach((place, j) => {
@@ -132,15 +148,15 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
     return acc.map((row) => row.map((v) => v.ref));
   };
 
-  const emit: RowsEmitter["emit"] = (b, from, start, finish) => {
+  const emit: RowsEmitter["emit"] = (b, channels, start, finish) => {
     if (passes > 1) laterByOneRow(b, weights, weightBytes, tapBytes, d.group);
-    b.loop(0, ahead, 1, (index, inner) => fill(inner, from, index), "index");
+    b.loop(0, ahead, 1, (index, inner) => fill(inner, channels, index), "index");
     b.loop(
       0,
       Math.ceil(d.rows / passes),
       1,
       (m, inner) => {
-        fill(inner, from, inner.bind(add(m, ahead), "index"));
+        fill(inner, channels, inner.bind(add(m, ahead), "index"));
         const at = Array.from({ length: groups }, (_, j) => slot(inner, add(m, j * between)));
         const row = (to: Block, p: Expr): void => {
           const w = to.bind(scale(p, weightBytes), "pw");
@@ -149,12 +165,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
           const one = (block: Block, n: number, pixel: Expr): void => {
             const shift = block.bind(scale(pixel, sw * COLUMN_BYTES), "at");
             const places = at.map((a) => block.bind(add(a, shift), "at"));
-            finish(
-              block,
-              tile(block, n, places, w, (h) => start(block, h)),
-              oy,
-              pixel,
-            );
+            finish(block, tile(block, n, places, w, channels.halves, start), oy, pixel);
           };
           to.loop(0, main, PIXELS, (pixel, block) => one(block, PIXELS, pixel), "p");
           if (main < d.pixels) one(to, d.pixels - main, c32(main));

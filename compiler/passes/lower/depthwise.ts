@@ -9,7 +9,7 @@ import { add, c32, type Expr, konst, load, op, scale, store } from "../../ir/ker
 import type { Dense } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { type Block, bytesOf, createKernel } from "./block.ts";
-import { rowsEmitter, takesRows } from "./depthwise-rows.ts";
+import { type ReadRow, rowsEmitter, takesRows } from "./depthwise-rows.ts";
 import { constantOf, epilogueOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
@@ -42,7 +42,10 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   if (w === undefined || (x.container !== "u8" && !signed)) return undefined;
   const dot4 = signed ? "dot4_s8s8.i32x4" : "dot4_s8u8.i32x4";
   const [channels, kh, kw, perGroup] = w.shape as [number, number, number, number];
-  if (perGroup !== 1 || attr<number>(root, "groups") !== channels || channels < 2) return undefined;
+  const groups = attr<number>(root, "groups");
+  if (perGroup !== 1 || groups < 2) return undefined;
+  // Each input channel serves as many neighbouring output channels.
+  const multiplier = channels / groups;
   const [sh, sw] = attr<readonly [number, number]>(root, "strides");
   const [dh, dw] = attr<readonly [number, number]>(root, "dilations");
   const [top, left] = attr<readonly [number, number, number, number]>(root, "pads");
@@ -81,6 +84,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
       if (q.part > 0) addPanel(b, panel, q.whole * 64, i * 64, 64);
     });
   };
+  const readRow = rowReader(k.block, x, multiplier, blocks);
   const epilogue = epilogueOf(stage, k.block, blocks * CHANNELS);
   const init = epilogue.hasInit
     ? k.block.constant(bytesOf(padTo(epilogue.init, blocks * CHANNELS), "i32"), "init")
@@ -96,6 +100,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     channel: Expr,
     count: number,
   ): void => {
+    const columns = acc[0]!.length * 4;
     const packed = epilogue.emit(
       b,
       acc.map((row) => [row]),
@@ -103,8 +108,8 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     );
     storeChannels(b, y, packed, {
       rows: acc.length,
-      columns: CHANNELS,
-      count: CHANNELS - count <= (y.spare ?? 0) ? CHANNELS : count,
+      columns,
+      count: columns - count <= (y.spare ?? 0) ? columns : count,
       address: po,
       rowStep: y.strides[2]!,
     });
@@ -118,9 +123,10 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     pw: Expr,
     channel: Expr,
     count: number,
+    read: ReadRow,
   ): void => {
     const acc = Array.from({ length: pixels }, (_, i) =>
-      [0, 1].map((h) => b.variable(start(channel, h), `c${i}${h}`)),
+      halvesOf(count).map((h) => b.variable(start(channel, h), `c${i}${h}`)),
     );
     // Columns in memory order; each is read and interleaved once.
     const columns = (pixels - 1) * sw + (kw - 1) * dw + 1;
@@ -143,22 +149,22 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
       for (const { offsets, uses } of byRows.values())
         if (wide)
           for (let pair = 0; 2 * pair < offsets.length; pair++) {
-            const halves = interleavePair(b, x, pa, offsets.slice(2 * pair, 2 * pair + 2));
+            const halves = interleavePair(b, read, pa, offsets.slice(2 * pair, 2 * pair + 2));
             for (const { q, qi, px } of uses) {
               if (q.part > 0) continue;
-              halves.forEach((half, h) => {
-                const c = acc[px]![h]!;
+              acc[px]!.forEach((c, h) => {
+                const half = halves[h]!;
                 const taps = load("i16x8", wide, c32(0), qi * 64 + pair * 32 + h * 16);
                 b.set(c, op("add.i32x4", [c.ref, op("dot2.i32x4", [half, taps])]));
               });
             }
           }
         else {
-          const halves = interleave(b, x, pa, offsets);
+          const halves = interleave(b, read, pa, offsets);
           for (const { qi, px } of uses)
-            halves.forEach((half, h) => {
-              const c = acc[px]![h]!;
-              b.set(c, op(dot4, [c.ref, load("i8x16", weights, pw, qi * 32 + h * 16), half]));
+            acc[px]!.forEach((c, h) => {
+              const taps = load("i8x16", weights, pw, qi * 32 + h * 16);
+              b.set(c, op(dot4, [c.ref, taps, halves[h]!]));
             });
         }
     }
@@ -171,15 +177,17 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const block = (image: Expr, cb: Expr, b: Block, count: number): void => {
     const channel = b.bind(scale(cb, CHANNELS), "ch");
     const pw = b.bind(scale(cb, blockBytes), "pw");
-    const xi = b.bind(add(channel, scale(image, imageBytes)), "xi");
+    const first = multiplier === 1 ? channel : op("div_u.i32", [channel, c32(multiplier)]);
+    const xi = b.bind(add(first, scale(image, imageBytes)), "xi");
+    const read = readRow(b, cb);
     const yi = b.bind(add(scale(channel, elementBytes), scale(image, y.strides[0]!)), "yi");
     if (rowWise) {
       if (pairs) widenWeights(b, rowWise.weights, pw);
       else copyBytes(b, weights, pw, rowWise.weights, blockBytes);
       rowWise.emit(
         b,
-        xi,
-        (_, h) => start(channel, h),
+        { from: xi, read, halves: halvesOf(count) },
+        (h) => start(channel, h),
         (inner, acc, oy, ox) => {
           const ro = add(yi, scale(oy, y.strides[1]!));
           finish(inner, acc, inner.bind(add(ro, scale(ox, y.strides[2]!)), "po"), channel, count);
@@ -209,6 +217,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
               pw,
               channel,
               count,
+              read,
             );
           },
           "ox",
@@ -222,6 +231,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
             pw,
             channel,
             count,
+            read,
           );
       },
       "oy",
@@ -297,8 +307,8 @@ const LOW16 = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
 const HIGH16 = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
 
 /** Rows r0 … r3 of eight channels → [c0: r0 r1 r2 r3, c1 …] for channels 0–3 and 4–7. A missing row repeats the last: its weights are zero. */
-function interleave(b: Block, x: Layout, pa: Expr, offsets: readonly number[]): readonly [Expr, Expr] {
-  const rows = offsets.map((offset) => b.bind(load("i8x16", x.buffer, pa, offset, "load64_zero"), "r"));
+function interleave(b: Block, read: ReadRow, pa: Expr, offsets: readonly number[]): readonly [Expr, Expr] {
+  const rows = offsets.map((offset) => b.bind(read(b, pa, offset), "r"));
   const row = (i: number): Expr => rows[Math.min(i, rows.length - 1)]!;
   const a = b.bind(op("shuffle.i8x16", [row(0), row(1)], LOW8), "s");
   const c = rows.length > 2 ? b.bind(op("shuffle.i8x16", [row(2), row(3)], LOW8), "s") : a;
@@ -306,12 +316,48 @@ function interleave(b: Block, x: Layout, pa: Expr, offsets: readonly number[]): 
 }
 
 /** Rows r0, r1 of eight channels → i16 [c0: r0 r1, c1 …] for channels 0–3 and 4–7. A missing row repeats the other. */
-function interleavePair(b: Block, x: Layout, pa: Expr, offsets: readonly number[]): readonly [Expr, Expr] {
-  const [first, last] = offsets.map((offset) =>
-    b.bind(load("i16x8", x.buffer, pa, offset, "load8x8_u"), "r"),
-  ) as [Expr, Expr?];
-  const rows = [first, last ?? first];
-  return [b.bind(op("shuffle.i16x8", rows, LOW16), "q"), b.bind(op("shuffle.i16x8", rows, HIGH16), "q")];
+function interleavePair(
+  b: Block,
+  read: ReadRow,
+  pa: Expr,
+  offsets: readonly number[],
+): readonly [Expr, Expr] {
+  const [first, last] = offsets.map((offset) => b.bind(read(b, pa, offset), "r")) as [Expr, Expr?];
+  const both = b.bind(op("shuffle.i8x16", [first, last ?? first], LOW8), "s");
+  return [b.bind(op("extend_low_u.i16x8", [both]), "q"), b.bind(op("extend_high_u.i16x8", [both]), "q")];
+}
+
+/** The vectors of four channels that a block of `count` channels needs. */
+const halvesOf = (count: number): readonly number[] => (count > CHANNELS / 2 ? [0, 1] : [0]);
+
+/**
+ * Reads the input channels of the eight output channels of a block: neighbouring ones, or each as often as it has output
+ * channels.
+ */
+function rowReader(
+  outer: Block,
+  x: Layout,
+  multiplier: number,
+  blocks: number,
+): (b: Block, block: Expr) => ReadRow {
+  const plain: ReadRow = (_, addr, offset) => load("i8x16", x.buffer, addr, offset, "load64_zero");
+  if (multiplier === 1) return () => plain;
+  const lanes = (block: number): number[] =>
+    range(0, 16).map((i) => {
+      const channel = (c: number): number => Math.floor((block * CHANNELS + c) / multiplier);
+      return i < CHANNELS ? channel(i) - channel(0) : 0;
+    });
+  const tables = range(0, blocks).map(lanes);
+  if (tables.every((t) => t.join() === tables[0]!.join()))
+    return () => (b, addr, offset) => {
+      const row = b.bind(plain(b, addr, offset), "r");
+      return op("shuffle.i8x16", [row, row], tables[0]!);
+    };
+  const table = outer.constant(bytesOf(tables.flat(), "u8"), "spread");
+  return (b, block) => {
+    const spread = b.bind(load("i8x16", table, b.bind(scale(block, 16), "at")), "spread");
+    return (to, addr, offset) => op("swizzle.i8x16", [plain(to, addr, offset), spread]);
+  };
 }
 
 const padTo = (list: Int32Array, n: number): Int32Array => {
