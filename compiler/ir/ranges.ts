@@ -18,12 +18,12 @@ export const whole = (r: ChannelRange): { min: number; max: number } => ({
   min: least(r.min),
   max: greatest(r.max),
 });
-const least = (a: ArrayLike<number>): number => {
+const least = (a: readonly number[]): number => {
   let x = Number.POSITIVE_INFINITY;
   for (let i = 0; i < a.length; i++) if (a[i]! < x) x = a[i]!;
   return x;
 };
-const greatest = (a: ArrayLike<number>): number => {
+const greatest = (a: readonly number[]): number => {
   let x = Number.NEGATIVE_INFINITY;
   for (let i = 0; i < a.length; i++) if (a[i]! > x) x = a[i]!;
   return x;
@@ -143,7 +143,15 @@ const product = (a: { min: number; max: number }, b: { min: number; max: number 
 const rules: { readonly [name: string]: RangeRule } = {
   const: (op) => {
     const { data } = attr<Dense>(op, "value");
-    return data.length === 0 ? uniform(0, 0) : uniform(least(data), greatest(data));
+    if (data.length === 0) return uniform(0, 0);
+    let min = data[0]!;
+    let max = min;
+    for (let i = 1; i < data.length; i++) {
+      const x = data[i]!;
+      if (x < min) min = x;
+      if (x > max) max = x;
+    }
+    return uniform(min, max);
   },
   "qc.conv": (op, [x], constant) => {
     const w = constant(op.operands[1]!);

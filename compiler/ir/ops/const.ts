@@ -18,7 +18,8 @@ const constant = defineOp({
     if (!sameElem(storageOf(want.elem), d.elem)) return "the value's element type is not the storage type";
     if (!sameShape(want.shape, d.shape)) return "the value's shape is not the result's";
     const { lo, hi } = want.elem;
-    for (const v of d.data) if (v < lo || v > hi) return `the value has elements outside ${lo} … ${hi}`;
+    for (let i = 0; i < d.data.length; i++)
+      if (d.data[i]! < lo || d.data[i]! > hi) return `the value has elements outside ${lo} … ${hi}`;
     return [want];
   },
   evaluate: (_, attrs) => [attrs.value as Dense],

@@ -6,7 +6,7 @@ import { attr } from "../../ir/op.ts";
 import { div, fromNumber, neg, ONE, rational, sign, ZERO } from "../../ir/rational.ts";
 import { type Context, poison } from "./context.ts";
 import { liftInput } from "./input.ts";
-import { broadcast, integerConst, liftAdd, liftProduct } from "./linear.ts";
+import { broadcast, liftAdd, liftProduct } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftNormalized } from "./normalize.ts";
 import { intElem } from "./ranges.ts";
@@ -23,6 +23,7 @@ import {
   type Rep,
   scaleBy,
 } from "./rep.ts";
+import { integerConst } from "./weights.ts";
 
 /** Curves are tabulated over inputs of at most this many bits. */
 export const TABLE_BITS = 16;

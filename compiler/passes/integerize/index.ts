@@ -19,21 +19,22 @@ import {
 import { attr } from "../../ir/op.ts";
 import { hasTrait } from "../../ir/ops/index.ts";
 import { definePass } from "../../ir/pass.ts";
-import { div, fromNumber, mul, neg, type Rational, rational, sign, toNumber } from "../../ir/rational.ts";
+import { div, fromNumber, mul, neg, type Rational, sign, toNumber } from "../../ir/rational.ts";
 import { dce } from "../../ir/rewriter.ts";
 import type { QuantType } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { liftElementwise } from "./elementwise.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
-import { integerConst, liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
+import { liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftMatmul } from "./matmul.ts";
 import { liftMovement } from "./movement.ts";
 import { liftNormalize } from "./normalize.ts";
 import { withGrid } from "./normalize-grid.ts";
 import { liftQuantize } from "./quantize.ts";
-import { at, type Constant, type Linear, type PerChannel, type Rep } from "./rep.ts";
+import { at, type Linear, type Rep } from "./rep.ts";
 import { liftSoftmax } from "./softmax.ts";
+import { integerConst, quantizedConst } from "./weights.ts";
 
 export interface IntegerizeOptions {
   /** Also return every quantizer's tensor, as extra results named after the quantizer's output. */
@@ -91,25 +92,6 @@ function liftConst(ctx: Context, op: Op): Rep {
       value: ctx.emit("const", [], op.attrs, { type: op.results[0]!.type, hint: op.results[0]!.name }),
     };
   return quantizedConst(dense, elem, shape);
-}
-
-/** Integers on a grid: q − zero point, and the scales along the quantized axis (counted from the front). */
-function quantizedConst(dense: Dense, q: QuantType, shape: readonly number[]): Constant {
-  const scheme = q.scheme;
-  const axis = scheme.kind === "axis" ? scheme.axis : 0;
-  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const extent = shape[axis] ?? 1;
-  const zero = (c: number) => (scheme.kind === "axis" ? scheme.zeroPoints[c]! : scheme.zeroPoint);
-  const channel = (i: number) => (scheme.kind === "axis" ? Math.floor(i / inner) % extent : 0);
-  const scale: PerChannel = (scheme.kind === "axis" ? scheme.scales : [scheme.scale]).map(fromNumber);
-  const ints = new Int32Array(dense.data.length);
-  for (let i = 0; i < ints.length; i++) ints[i] = dense.data[i]! - zero(channel(i));
-  return {
-    kind: "constant",
-    shape,
-    at: (i) => mul(rational(BigInt(ints[i]!)), at(scale, channel(i))),
-    grid: { q: ints, scale, axis },
-  };
 }
 
 /** Real value of a quantizer's integers: S·(q − z). */

@@ -7,13 +7,13 @@ import {
   noWeightQuantizer,
   paddingOffGrid,
 } from "../../ir/messages-quant.ts";
-import type { Op, Value } from "../../ir/module.ts";
+import type { Elements, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { add, div, mul, rational, sign, ZERO } from "../../ir/rational.ts";
-import { I32, intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
+import { intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { materialize } from "./materialize.ts";
-import { intervalOf, productSums } from "./ranges.ts";
+import { intervalOf } from "./ranges.ts";
 import {
   at,
   type Constant,
@@ -24,6 +24,7 @@ import {
   type Rep,
   zeroPoint,
 } from "./rep.ts";
+import { integerConst, productSums, rowSums, weightsOhwi } from "./weights.ts";
 import { centred } from "./zero.ts";
 
 /** A linear operand with one term, one scale, no pending clamp; reports and returns undefined otherwise. */
@@ -65,23 +66,6 @@ export const linear = (
   ...(op.loc ? { loc: op.loc } : {}),
 });
 
-/** Integer constant op holding `data`, at the narrowest width that holds it. */
-export function integerConst(ctx: Context, data: Int32Array, shape: readonly number[], hint: string): Value {
-  let lo = 0;
-  let hi = 0;
-  for (const x of data) {
-    if (x < lo) lo = x;
-    if (x > hi) hi = x;
-  }
-  const elem = intTypeFor(Math.min(lo, -1), hi) ?? I32;
-  return ctx.emit(
-    "const",
-    [],
-    { value: { kind: "dense", elem, shape, data } },
-    { type: tensor(shape, elem), hint },
-  );
-}
-
 /** Windows slide along one or two spatial dimensions; reports and returns false for more. */
 function flat(ctx: Context, op: Op, x: Value): boolean {
   const spatial = x.type.shape.length - 2;
@@ -113,29 +97,6 @@ const pads4 = (p: readonly number[]): [number, number, number, number] =>
 const pair = (p: readonly number[], one: number): [number, number] =>
   p.length === 2 ? [p[0]!, p[1]!] : [one, p[0]!];
 
-/** OI(HW) weight integers → O,KH,KW,I. */
-function weightsOhwi(
-  q: Int32Array,
-  shape: readonly number[],
-): { data: Int32Array; shape: [number, number, number, number] } {
-  const [o, i, ...k] = shape as [number, number, ...number[]];
-  const [kh, kw] = k.length === 2 ? [k[0]!, k[1]!] : [1, k[0]!];
-  const data = new Int32Array(q.length);
-  for (let a = 0; a < o; a++)
-    for (let b = 0; b < i; b++)
-      for (let y = 0; y < kh; y++)
-        for (let x = 0; x < kw; x++)
-          data[((a * kh + y) * kw + x) * i + b] = q[((a * i + b) * kh + y) * kw + x]!;
-  return { data, shape: [o, kh, kw, i] };
-}
-
-/** Σ of row `row` of a rows × k matrix. */
-export const rowSum = (data: Int32Array, row: number, k: number): number => {
-  let s = 0;
-  for (let i = 0; i < k; i++) s += data[row * k + i]!;
-  return s;
-};
-
 /** acc = conv(t, w); real = S_x·S_w[o]·acc + B_x·S_w[o]·Σw[o] for x = S_x·t + B_x (B_x = −S_x·z on padded taps). */
 export function liftConv(ctx: Context, op: Op): Rep {
   const [xv, wv] = op.operands as [Value, Value];
@@ -161,7 +122,8 @@ export function liftConv(ctx: Context, op: Op): Rep {
   const spatialRank = xv.type.shape.length - 2;
   const nhwcShape =
     spatialRank === 2 ? [shape[0]!, shape[2]!, shape[3]!, shape[1]!] : [shape[0]!, 1, shape[2]!, shape[1]!];
-  const sums = productSums(packed.data, o, k, range);
+  const rows = rowSums(packed.data, o, k);
+  const sums = productSums(rows, range);
   const type = accumulator(ctx, op, nhwcShape, sums.min, sums.max);
   if (type === undefined) return poison(shape);
   const acc = ctx.emit(
@@ -179,7 +141,7 @@ export function liftConv(ctx: Context, op: Op): Rep {
   const [sx, bx] = [x.terms[0]!.scale[0]!, x.offset[0]!];
   const scale = grid.scale.map((s) => mul(sx, s));
   const offset = Array.from({ length: o }, (_, c) =>
-    mul(mul(bx, at(grid.scale, c)), rational(BigInt(rowSum(packed.data, c, k)))),
+    mul(mul(bx, at(grid.scale, c)), rational(BigInt(rows.sum[c]!))),
   );
   return linear(op, fromNhwc(ctx, acc, spatialRank), scale, offset, shape.length - 1, shape);
 }
@@ -191,7 +153,7 @@ export function weightGrid(
   w: Rep,
   wv: Value,
   axis: number,
-): { q: Int32Array; scale: PerChannel } | undefined {
+): { q: Elements; scale: PerChannel } | undefined {
   const grid = w.kind === "constant" ? (w as Constant).grid : undefined;
   if (grid === undefined || (grid.scale.length > 1 && grid.axis !== axis)) {
     ctx.report(noWeightQuantizer(ctx, op, wv, grid !== undefined));

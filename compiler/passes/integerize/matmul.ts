@@ -3,9 +3,10 @@ import { notUniform, noWeightQuantizer } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { mul, rational, ZERO } from "../../ir/rational.ts";
 import { type Context, poison } from "./context.ts";
-import { accumulator, integerConst, linear, rowSum, single, weightGrid } from "./linear.ts";
-import { intervalOf, productSums } from "./ranges.ts";
+import { accumulator, linear, single, weightGrid } from "./linear.ts";
+import { intervalOf } from "./ranges.ts";
 import { at, type Constant, type PerChannel, type Rep, zeroPoint } from "./rep.ts";
+import { columnSums, integerConst, productSums } from "./weights.ts";
 import { centred } from "./zero.ts";
 
 /** (q − zero)·scale; `scale` varies along an axis counted from the end of the shape. */
@@ -37,9 +38,8 @@ function byMatrix(ctx: Context, op: Op, b: Constant): Rep {
   const grid = a && weightGrid(ctx, op, b, bv, 1);
   if (a === undefined || grid === undefined) return poison(shape);
   const [k, n] = bv.type.shape as [number, number];
-  const columns = new Int32Array(n * k);
-  for (let i = 0; i < k; i++) for (let j = 0; j < n; j++) columns[j * k + i] = grid.q[i * n + j]!;
-  const sums = productSums(columns, n, k, intervalOf(a.terms[0]!.value));
+  const columns = columnSums(grid.q, k, n);
+  const sums = productSums(columns, intervalOf(a.terms[0]!.value));
   const type = accumulator(ctx, op, shape, sums.min, sums.max);
   if (type === undefined) return poison(shape);
   const weights = integerConst(ctx, grid.q, bv.type.shape, bv.name);
@@ -50,7 +50,7 @@ function byMatrix(ctx: Context, op: Op, b: Constant): Rep {
     { ...named(op), type },
   );
   const offset = Array.from({ length: n }, (_, c) =>
-    mul(mul(a.offset[0]!, at(grid.scale, c)), rational(BigInt(rowSum(columns, c, k)))),
+    mul(mul(a.offset[0]!, at(grid.scale, c)), rational(BigInt(columns.sum[c]!))),
   );
   const scale = grid.scale.map((s) => mul(a.terms[0]!.scale[0]!, s));
   return linear(op, acc, scale, offset, 1);

@@ -13,21 +13,3 @@ export const intElem = (v: Value): IntType => {
 };
 
 export const intervalOf = (v: Value): Interval => ({ min: intMin(intElem(v)), max: intMax(intElem(v)) });
-
-/** Interval of Σ_k x_k·w_k for x_k in `x`, one per row of `weights` (rows × k). */
-export function productSums(weights: ArrayLike<number>, rows: number, k: number, x: Interval): Interval {
-  let min = 0;
-  let max = 0;
-  for (let r = 0; r < rows; r++) {
-    let lo = 0;
-    let hi = 0;
-    for (let i = 0; i < k; i++) {
-      const w = weights[r * k + i]!;
-      lo += w * (w > 0 ? x.min : x.max);
-      hi += w * (w > 0 ? x.max : x.min);
-    }
-    if (lo < min || r === 0) min = lo;
-    if (hi > max || r === 0) max = hi;
-  }
-  return { min, max };
-}

@@ -3,7 +3,7 @@
  * Float ops map representations to representations; only a quantizer, or an op that must see integers, emits code.
  */
 import type { Loc } from "../../ir/diagnostics.ts";
-import type { Op, Port, Value } from "../../ir/module.ts";
+import type { Elements, Op, Port, Value } from "../../ir/module.ts";
 import type { Epsilon } from "../../ir/ops/normalize-arithmetic.ts";
 import { add, cmp, div, eq, isInteger, mul, neg, type Rational, sign, ZERO } from "../../ir/rational.ts";
 
@@ -40,7 +40,7 @@ export interface Constant {
   /** Row-major integers q and the grid (q − zero[c])·scale[c] they stand for; a float constant has `scale` [1] and `reals`. */
   readonly at: (index: number) => Rational;
   /** Present for quantized constants: the integers minus their zero points. */
-  readonly grid?: { readonly q: Int32Array; readonly scale: PerChannel; readonly axis: number };
+  readonly grid?: { readonly q: Elements; readonly scale: PerChannel; readonly axis: number };
   readonly loc?: Loc;
 }
 

@@ -77,15 +77,27 @@ function gather(body: readonly Stmt[]) {
   return { values, stored, dots };
 }
 
-/** K-groups are whole in memory: pairs start at even bytes. */
+/**
+ * K-groups are whole in memory: pairs start at even bytes. Of the pairs with the same first weight, the least and the greatest
+ * second one outdo the rest.
+ */
 function pairsIn(data: Uint8Array): Pairs {
-  const seen = new Map<number, readonly [number, number]>();
   const bytes = signedBytes(data);
+  const least = new Int16Array(256).fill(128);
+  const greatest = new Int16Array(256).fill(-129);
   for (let i = 0; i + 1 < bytes.length; i += 2) {
-    const key = data[i]! * 256 + data[i + 1]!;
-    if (!seen.has(key)) seen.set(key, [bytes[i]!, bytes[i + 1]!]);
+    const a = data[i]!;
+    const b = bytes[i + 1]!;
+    if (b < least[a]!) least[a] = b;
+    if (b > greatest[a]!) greatest[a] = b;
   }
-  return [...seen.values()];
+  const pairs: (readonly [number, number])[] = [];
+  for (let a = 0; a < 256; a++)
+    if (least[a]! <= greatest[a]!) {
+      const first = a < 128 ? a : a - 256;
+      pairs.push([first, least[a]!], [first, greatest[a]!]);
+    }
+  return pairs;
 }
 
 const signedBytes = (data: Uint8Array): Int8Array => new Int8Array(data.buffer, data.byteOffset, data.length);
