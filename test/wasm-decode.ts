@@ -8,6 +8,8 @@ export interface Instr {
   readonly name: string;
   /** Computes, moves or converts floating-point numbers. */
   readonly float: boolean;
+  /** A vector constant of zeros, which engines make without a load. */
+  readonly zero?: true;
 }
 
 export interface Loop {
@@ -100,6 +102,7 @@ const simd = new Map<number, string>([
   [181, "i32x4.mul"],
   [186, "i32x4.dot_i16x8_s"],
   ...range(188, "i32x4.extmul_low_i16x8_s i32x4.extmul_high_i16x8_s"),
+  ...range(203, "i64x2.shl i64x2.shr_s i64x2.shr_u i64x2.add"),
   ...range(220, "i64x2.extmul_low_i32x4_s i64x2.extmul_high_i32x4_s"),
   [0x100, "i8x16.relaxed_swizzle"],
   [0x112, "i16x8.relaxed_dot_i8x16_i7x16_s"],
@@ -196,7 +199,11 @@ function instruction(r: Reader): Instr {
   if (op === 0xfd) {
     const n = leb(r);
     if (n <= 11 || n === 92 || n === 93) memarg(r);
-    else if (n === 12 || n === 13) r.at += 16;
+    else if (n === 12) {
+      r.at += 16;
+      const zero = r.bytes.subarray(r.at - 16, r.at).every((b) => b === 0);
+      return { name: "v128.const", float: false, ...(zero && { zero }) };
+    } else if (n === 13) r.at += 16;
     else if (within(n, [21, 34])) r.at += 1;
     else if (within(n, [84, 91])) {
       memarg(r);
@@ -285,6 +292,7 @@ export function decodeWasm(bytes: Uint8Array): WasmModule {
     else if (id === 3) declared = list(r, leb);
     else if (id === 5) list(r, limits);
     else if (id === 7) list(r, (q) => exports.push({ name: text(q), kind: byte(q), index: leb(q) }));
+    else if (id === 8) leb(r);
     else if (id === 10) bodies = list(r, code);
     else if (id === 11)
       list(r, (q) => {

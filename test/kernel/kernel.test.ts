@@ -164,11 +164,11 @@ describe("random programs", () => {
 
   it("are the same in the interpreter and in WASM, in place too", async () => {
     await fc.assert(
-      fc.asyncProperty(anyProgram, fc.nat(1000), fc.boolean(), async (any, seed, inPlace) => {
+      fc.asyncProperty(anyProgram, fc.nat(1000), fc.boolean(), async (made, seed, inPlace) => {
         const aliases = new Map(inPlace ? [["out", "in"]] : []);
-        const memory = initialMemory(any, seed);
+        const memory = initialMemory(made, seed);
         for (const which of engines) {
-          const program = which === "relaxed" ? withSmallActivations(any) : any;
+          const program = which === "relaxed" ? withSmallActivations(made) : made;
           const expected = (await engine(program, "interpreter", aliases))(memory);
           const got = (await engine(program, which, aliases))(memory);
           expect(difference(expected, got), which).toBeUndefined();

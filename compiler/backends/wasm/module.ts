@@ -2,6 +2,7 @@
 import type { Program } from "../../ir/kernel/ir.ts";
 import { assemble } from "./assemble.ts";
 import { emitKernel } from "./emit.ts";
+import { emitUnpack, packedConstants } from "./pack.ts";
 import { usePointers } from "./pointers.ts";
 
 export interface ModuleOptions {
@@ -12,7 +13,7 @@ export interface ModuleOptions {
   readonly memoryPages: number;
   /** Define the memory and export it as `memory`; otherwise import it as `env.memory`. */
   readonly exportsMemory: boolean;
-  /** Include the constants as active data. */
+  /** Include the constants as active data, at their real bit widths; a start function spreads them out. */
   readonly data: boolean;
   /** Also export every kernel under its name. */
   readonly profile?: boolean;
@@ -25,12 +26,12 @@ export interface ModuleOptions {
 export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
   const { program, addresses, kind, memoryPages, exportsMemory, data, profile = false } = options;
   return assemble((b, m) => {
-    const segments = data ? constantData(program, addresses) : undefined;
+    const constants = data ? packedConstants(program, addresses) : { segments: [], unpackings: [] };
     m.setMemory(
       memoryPages,
       memoryPages,
       exportsMemory ? "memory" : null,
-      segments ? [{ offset: m.i32.const(segments.address), data: segments.bytes, passive: false }] : [],
+      constants.segments.map((s) => ({ offset: m.i32.const(s.address), data: s.bytes, passive: false })),
       false,
       false,
       "memory",
@@ -44,6 +45,7 @@ export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
     const calls = program.kernels.map((_, i) => m.call(`k${i}`, [], b.none));
     m.addFunction("run", b.none, b.none, [], m.block(null, calls));
     m.addFunctionExport("run", "run");
+    emitUnpack(b, m, constants.unpackings);
   }, kind === "relaxed");
 }
 

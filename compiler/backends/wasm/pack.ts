@@ -1,0 +1,143 @@
+/** Constants of few distinct bytes at their real bit width: what the module carries, and the code that spreads it out. */
+import type { Program } from "../../ir/kernel/ir.ts";
+import type { Binaryen, Builder } from "./assemble.ts";
+
+/** Byte i is (base + step·code i) mod 256; code i takes `bits` bits from bit i·bits of `codes`, low bits first. */
+export interface Packed {
+  readonly count: number;
+  readonly bits: number;
+  readonly base: number;
+  readonly step: number;
+  readonly codes: Uint8Array;
+}
+
+/** Bytes saved below which packing is not worth its call. */
+const WORTH = 64;
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+
+/** Undefined where bytes are as good. */
+export function packBytes(data: Uint8Array): Packed | undefined {
+  const seen = new Uint8Array(256);
+  for (let i = 0; i < data.length; i++) seen[data[i]!] = 1;
+  const codings = [false, true].map((signed) => codingOf(seen, signed));
+  const [best] = codings.sort((a, b) => a.bits - b.bits) as [Coding, Coding];
+  const { bits, base, step } = best;
+  if (data.length * (8 - bits) < 8 * WORTH) return undefined;
+  const codes = new Uint8Array(Math.ceil((data.length * bits) / 8));
+  for (let i = 0; i < data.length; i++) {
+    const code = ((data[i]! - base) & 255) / step;
+    const at = i * bits;
+    const shifted = code << (at & 7);
+    codes[at >> 3]! |= shifted & 255;
+    if (shifted > 255) codes[(at >> 3) + 1]! |= shifted >> 8;
+  }
+  return { count: data.length, bits, base, step, codes };
+}
+
+type Coding = Pick<Packed, "bits" | "base" | "step">;
+
+/** The finest arithmetic sequence through the bytes that occur, read as signed or unsigned numbers. */
+function codingOf(seen: Uint8Array, signed: boolean): Coding {
+  const values = Array.from(seen, (there, byte) =>
+    there ? (signed && byte > 127 ? byte - 256 : byte) : undefined,
+  )
+    .filter((v) => v !== undefined)
+    .sort((a, b) => a - b);
+  const base = values[0] ?? 0;
+  const step = values.reduce((g, v) => gcd(g, v - base), 0) || 1;
+  const most = ((values.at(-1) ?? 0) - base) / step;
+  return { bits: Math.max(1, Math.ceil(Math.log2(most + 1))), base: base & 255, step };
+}
+
+/** A run of bytes at an address. */
+export interface Segment {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+}
+
+/** Codes lie at the head of the place that they fill. */
+export interface Unpacking extends Packed {
+  readonly address: number;
+}
+
+/** The constants of a program, those worth it packed; neighbours are one segment. */
+export function packedConstants(
+  program: Program,
+  addresses: ReadonlyMap<string, number>,
+): { readonly segments: readonly Segment[]; readonly unpackings: readonly Unpacking[] } {
+  const placed = new Map<number, Uint8Array>();
+  for (const b of program.buffers) if (b.data) placed.set(addresses.get(b.name)!, b.data);
+  const segments: Segment[] = [];
+  const unpackings: Unpacking[] = [];
+  for (const [address, data] of [...placed].sort(([a], [b]) => a - b)) {
+    const packed = packBytes(data);
+    if (packed) unpackings.push({ ...packed, address });
+    append(segments, { address, bytes: packed?.codes ?? data });
+  }
+  return { segments, unpackings };
+}
+
+/** Bytes of zeros between two segments that cost less than a segment of its own. */
+const GAP = 16;
+
+function append(segments: Segment[], next: Segment): void {
+  const last = segments.at(-1);
+  const gap = last && next.address - last.address - last.bytes.length;
+  if (last === undefined || gap! > GAP) {
+    segments.push(next);
+    return;
+  }
+  const bytes = new Uint8Array(last.bytes.length + gap! + next.bytes.length);
+  bytes.set(last.bytes);
+  bytes.set(next.bytes, last.bytes.length + gap!);
+  segments[segments.length - 1] = { address: last.address, bytes };
+}
+
+/**
+ * Adds a start function that fills the places of packed constants, from the last byte to the first: code i lies in bytes
+ * 0 … i of its place.
+ */
+export function emitUnpack(b: Binaryen, m: Builder, unpackings: readonly Unpacking[]): void {
+  if (unpackings.length === 0) return;
+  const [address, i, bits, base, step] = [0, 1, 2, 3, 4].map((n) => () => m.local.get(n, b.i32)) as [
+    () => number,
+    () => number,
+    () => number,
+    () => number,
+    () => number,
+  ];
+  const one = () => m.i32.const(1);
+  const at = 5;
+  const word = m.i32.load16_u(
+    0,
+    1,
+    m.i32.add(address(), m.i32.shr_u(m.local.tee(at, m.i32.mul(i(), bits()), b.i32), m.i32.const(3))),
+  );
+  const code = m.i32.and(
+    m.i32.shr_u(word, m.i32.and(m.local.get(at, b.i32), m.i32.const(7))),
+    m.i32.sub(m.i32.shl(one(), bits()), one()),
+  );
+  const put = m.i32.store8(0, 1, m.i32.add(address(), i()), m.i32.add(base(), m.i32.mul(step(), code)));
+  m.addFunction(
+    "unpack",
+    b.createType([b.i32, b.i32, b.i32, b.i32, b.i32]),
+    b.none,
+    [b.i32],
+    m.loop(
+      "next",
+      m.block(null, [
+        m.local.set(1, m.i32.sub(i(), one())),
+        put,
+        m.br("next", m.i32.gt_s(i(), m.i32.const(0))),
+      ]),
+    ),
+  );
+  const call = (u: Unpacking): number =>
+    m.call(
+      "unpack",
+      [u.address, u.count, u.bits, u.base, u.step].map((v) => m.i32.const(v)),
+      b.none,
+    );
+  m.setStart(m.addFunction("start", b.none, b.none, [], m.block(null, unpackings.map(call))));
+}
