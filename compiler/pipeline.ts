@@ -10,6 +10,7 @@ import { layoutNhwc } from "./passes/layout-nhwc.ts";
 import { narrowTypes } from "./passes/narrow-types.ts";
 import { recognizeNormalizations } from "./passes/recognize-normalizations.ts";
 import { recognizeQuantizers } from "./passes/recognize-quantizers.ts";
+import { shrinkTables } from "./passes/shrink-tables.ts";
 import { signed, unsigned } from "./passes/unsigned.ts";
 
 export interface PipelineChoices {
@@ -42,6 +43,7 @@ export const provingPasses = ({
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
   ...(foldConstants ? [foldConstantChannels] : []), // channels that can reach one value vanish
   narrowTypes, //                                      declared widths become proved widths
+  shrinkTables, //                                     16-bit tables keep what can be reached
   certify, //                                          exact requantizations → certified multiply, add, shift
 ];
 
@@ -68,6 +70,7 @@ export const allPasses: readonly Pass[] = [
   unsigned,
   foldConstantChannels,
   narrowTypes,
+  shrinkTables,
   certify,
   signed,
   fuseKernels,

@@ -11,6 +11,7 @@ import { quantizeNormalized } from "./normalize.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
 import { evaluateReal } from "./real.ts";
+import { evaluateReals } from "./reals.ts";
 import { at, type Constant, type Linear, type Mapped, type Rep } from "./rep.ts";
 import { quantizeSoftmax } from "./softmax.ts";
 
@@ -165,6 +166,26 @@ function requant(ctx: Context, op: Op, q: Quantizer, r: Linear, result: Value, d
   return done(value);
 }
 
+/** Tables of more entries are first evaluated as a whole, in float64. */
+const LARGE = 256;
+
+/** The integer of every real number within `error` of `near`, where float64 shows that there is only one. */
+function decided(
+  near: number,
+  error: number,
+  step: number,
+  zero: number,
+  { type: { lo, hi }, rounding }: Quantizer,
+): number | undefined {
+  if (!rounding.startsWith("half") || !Number.isInteger(zero)) return undefined;
+  const w = near / step;
+  const slack = error / step + (Math.abs(w) + 1) * 2 ** -48;
+  if (w - slack > hi - zero + 1) return hi;
+  if (w + slack < lo - zero - 1) return lo;
+  const k = Math.round(w);
+  return Math.abs(w - k) + slack < 0.5 ? Math.min(hi, Math.max(lo, k + zero)) : undefined;
+}
+
 /** A curve over a small integer tensor: one table entry per input value, each decided rigorously. */
 function table(ctx: Context, op: Op, q: Quantizer, m: Mapped, result: Value, done: (v: Value) => Rep): Rep {
   const zero = zeroOf(ctx, op, q.type);
@@ -177,7 +198,13 @@ function table(ctx: Context, op: Op, q: Quantizer, m: Mapped, result: Value, don
   const data = new Int32Array(max - min + 1);
   const scale = fromNumber(steps[0]!);
   const z = fromNumber(zero);
+  const near = data.length > LARGE ? evaluateReals(m.expr, min, data.length) : undefined;
   for (let t = min; t <= max; t++) {
+    const known = near && decided(near.near[t - min]!, near.error[t - min]!, steps[0]!, zero, q);
+    if (known !== undefined) {
+      data[t - min] = known;
+      continue;
+    }
     const y = evaluateReal(m.expr, t);
     if (y.kind === "exact") {
       data[t - min] = quantizeExact(y.value, scale, z, q);

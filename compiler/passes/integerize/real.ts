@@ -99,7 +99,7 @@ const rationalOps: {
 };
 
 /** Relative error granted to one float64 library function (they are within a few units in the last place, 2^-53). */
-const LIBRARY_ERROR = 2 ** -46;
+export const LIBRARY_ERROR = 2 ** -46;
 
 function floatOp(e: RealExpr & { k: "op" }, args: readonly number[]): number {
   const operands = args.map((x) => ({

@@ -67,4 +67,10 @@ export const curveCases: readonly GraphCase[] = [
     const curve = g.fq(g.op("Mul", [conv, g.op("Sigmoid", [conv])]), 0.02, 30);
     return y(g, g.op("Conv", [curve, g.weights([3, 6, 2, 2])]), 0.1, 128);
   }),
+  graphCase("curve of what a clip leaves of 16 bits", (g) => {
+    const t = g.dq(g.input([1, 4, 5, 5], "int16"), 0.001, 0, { type: "int16" });
+    const conv = g.op("Conv", [t, g.weights([6, 4, 3, 3])]);
+    const part = g.fq(g.op("Clip", [conv, f(g, -0.1), f(g, 0.3)]), 0.0004, 12, { type: "int16" });
+    return y(g, g.op("Sigmoid", [part]), 0.003, 0);
+  }),
 ];
