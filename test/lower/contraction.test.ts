@@ -384,6 +384,11 @@ describe("depthwise", () => {
     ["3×3, three output channels each", { ...odd, kh: 3, kw: 3, h: 6, w: 9, c: 7, o: 21 }],
     ["2×3, 16 output channels each", { ...odd, kh: 2, kw: 3, h: 6, w: 9, c: 2, o: 32 }],
     ["1×4, five output channels each", { ...odd, kh: 1, kw: 4, h: 3, w: 9, c: 4, o: 20 }],
+    ["4×4, stride 2", { ...odd, kh: 4, kw: 4, h: 12, w: 11, stride: [2, 2], c: 9, o: 9 }],
+    ["1×7", { ...odd, kh: 1, kw: 7, h: 3, w: 11, c: 11, o: 11 }],
+    ["1×9, stride 2", { ...odd, kh: 1, kw: 9, h: 1, w: 43, stride: [1, 2], pads: [0, 4, 0, 4], c: 9, o: 9 }],
+    ["1×5, columns dilated", { ...odd, kh: 1, kw: 5, h: 2, w: 30, dilation: [1, 3], c: 8, o: 8 }],
+    ["5×1", { ...odd, kh: 5, kw: 1, h: 12, w: 4, c: 8, o: 8 }],
     ["3×7, columns dilated", { ...odd, kh: 3, kw: 7, h: 6, w: 15, dilation: [1, 2], c: 5, o: 5 }],
   ])("%s, in all engines", async (_, shape) => {
     for (const [seed, n, w8] of [

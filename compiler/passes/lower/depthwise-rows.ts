@@ -1,7 +1,8 @@
 /**
- * Depthwise convolution of odd kernels, eight channels at a time, row by row: neighbouring input rows are interleaved once into a
+ * Depthwise convolution, eight channels at a time, row by row: neighbouring input rows are interleaved once into a
  * ring of few rows, [column][2][4 channels][rows of a group], and serve all columns of the kernel and, at stride 1, two output
- * rows. The second of those takes the same groups with weights that lie one row later.
+ * rows. The second of those takes the same groups with weights that lie one row later. Of a kernel of one row, the neighbouring
+ * columns of each column are interleaved.
  */
 import { add, c32, type Expr, load, op, scale, store } from "../../ir/kernel/ir.ts";
 import type { Block, Mutable } from "./block.ts";
@@ -47,9 +48,20 @@ export interface ChannelBlock {
 /** Output positions that pay for the second set of weights. */
 const ENOUGH = 16;
 
-/** Kernels of which two output rows take no more groups than one; stride and dilation of rows. */
-export const takesRows = (kh: number, stride: number, dilation: number, positions: number): boolean =>
-  kh >= 3 && kh % 2 === 1 && stride <= STEP && dilation === 1 && positions >= ENOUGH;
+/**
+ * Whether it pays: not for even kernels at stride 1, of which two output rows take more groups than one, nor for kernels of one row
+ * that have few groups of taps. `dilation` of rows.
+ */
+export function takesRows(
+  [kh, kw]: readonly [number, number],
+  [sh, sw]: readonly [number, number],
+  dilation: number,
+  positions: number,
+): boolean {
+  if (positions < ENOUGH) return false;
+  if (kh === 1) return Math.ceil(kw / 2) > sw + 1;
+  return dilation === 1 && (sh === STEP || (sh === 1 && kh % 2 === 1));
+}
 
 /** Finishes a tile: for each pixel the accumulators of each half, at `pixel` of output row `row`. */
 export type FinishTile = (b: Block, acc: readonly (readonly Expr[])[], row: Expr, pixel: Expr) => void;
@@ -64,43 +76,69 @@ export interface RowsEmitter {
 export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   const [kh, kw] = d.kernel;
   const [sh, sw] = d.strides;
+  // A kernel of one row has groups of columns instead.
+  const flat = kh === 1;
   const groups = Math.ceil(kh / d.group);
-  const passes = sh === 1 ? 2 : 1;
+  const passes = sh === 1 && !flat ? 2 : 1;
   // Packed weights have whole quads of rows.
   const tapBytes = Math.ceil(kh / 4) * (4 / d.group) * COLUMN_BYTES;
-  const weightBytes = kw * tapBytes;
+  const taps = flat ? Math.ceil(kw / d.group) : kw;
+  const tapColumns = flat ? d.group * d.dilation : d.dilation;
+  const tapPitch = flat ? COLUMN_BYTES : tapBytes;
+  const weightBytes = flat ? Math.ceil(kw / 4) * tapBytes : kw * tapBytes;
   const zero = outer.bind(load("i8x16", outer.constant(new Uint8Array(16), "zero"), c32(0)), "zero");
   const weights = outer.scratch(Math.max(passes * weightBytes, d.packedBytes), "w");
-  const columns = (d.pixels - 1) * sw + (kw - 1) * d.dilation + 1;
+  const widthOf = (pixels: number): number => (pixels - 1) * sw + (taps - 1) * tapColumns + 1;
+  const columns = widthOf(d.pixels);
   const rowBytes = columns * COLUMN_BYTES;
   const between = d.group / STEP;
   const ahead = (groups - 1) * between;
   const ring = 2 ** Math.ceil(Math.log2(ahead + 1));
   const scratch = outer.scratch(ring * rowBytes, "rows");
   const last = (d.rows - 1) * sh + kh - 1;
+  const lastColumn = (d.pixels - 1) * sw + (kw - 1) * d.dilation;
   const slot = (b: Block, index: Expr): Expr =>
     ring === 1 ? c32(0) : b.bind(scale(op("and.i32", [index, c32(ring - 1)]), rowBytes), "slot");
 
-  /** Interleaves the rows of ring row `index`; those below the last one repeat it, with zero weights. */
+  /** Interleaves the rows of ring row `index`; what lies beyond the last row or column repeats it, with zero weights. */
   const fill = (b: Block, { from, read, halves }: ChannelBlock, index: Expr): void => {
     const to = slot(b, index);
-    const first = b.bind(scale(index, STEP), "row");
-    const rows = Array.from({ length: d.group }, (_, t) => {
-      const row = op("min_s.i32", [add(first, t), c32(last)]);
-      return b.bind(add(from, scale(row, d.x.strides[1]!)), "ra");
+    const [rowStep, pixelStep] = [d.x.strides[1]!, d.x.strides[2]!];
+    const members = Array.from({ length: d.group }, (_, t) => t);
+    const first = b.bind(scale(index, flat ? sh : STEP), "row");
+    const rows = members.map((t) => {
+      const row = flat ? first : op("min_s.i32", [add(first, t), c32(last)]);
+      return b.bind(add(from, scale(row, rowStep)), "ra");
     });
+    const column = (inner: Block, col: Expr, places: readonly Expr[]): void => {
+      const bytes = places.map((at) => inner.bind(read(inner, at, d.origin), "r"));
+      const both = interleave(inner, bytes, d.group, zero);
+      const target = inner.bind(add(to, scale(col, COLUMN_BYTES)), "to");
+      for (const h of halves) inner.push(store(scratch, target, both[h]!, { offset: h * VECTOR_BYTES }));
+    };
+    const shift = flat ? d.dilation : 0;
+    const inside = Math.min(columns, Math.max(0, lastColumn - (d.group - 1) * shift + 1));
     b.loop(
       0,
+      inside,
+      1,
+      (col, inner) => {
+        const at = inner.bind(scale(col, pixelStep), "at");
+        const places = members.map((t) => inner.bind(add(add(rows[t]!, at), t * shift * pixelStep), "ra"));
+        column(inner, col, places);
+      },
+      "col",
+    );
+    b.loop(
+      inside,
       columns,
       1,
       (col, inner) => {
-        const at = inner.bind(scale(col, d.x.strides[2]!), "at");
-        const target = inner.bind(add(to, scale(col, COLUMN_BYTES)), "to");
-        const bytes = rows.map((row) =>
-          inner.bind(read(inner, inner.bind(add(row, at), "ra"), d.origin), "r"),
-        );
-        const both = interleave(inner, bytes, d.group, zero);
-        for (const h of halves) inner.push(store(scratch, target, both[h]!, { offset: h * VECTOR_BYTES }));
+        const places = members.map((t) => {
+          const c = op("min_s.i32", [add(col, t * shift), c32(lastColumn)]);
+          return inner.bind(add(rows[t]!, scale(c, pixelStep)), "ra");
+        });
+        column(inner, col, places);
       },
       "col",
     );
@@ -115,19 +153,19 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
     start: (h: number) => Expr,
   ): Expr[][] => {
     const acc: Mutable[][] = Array.from({ length: n }, () => []);
-    const width = (n - 1) * sw + (kw - 1) * d.dilation + 1;
+    const width = widthOf(n);
     for (const h of halves) {
       const initial = b.bind(start(h), "init");
       for (const row of acc) row.push(b.variable(initial, `c${h}_`));
       at.forEach((place, j) => {
-        const taps = Array.from({ length: kw }, (_, kx) => {
-          const offset = kx * tapBytes + j * COLUMN_BYTES + h * VECTOR_BYTES;
+        const vectors = Array.from({ length: taps }, (_, k) => {
+          const offset = k * tapPitch + j * COLUMN_BYTES + h * VECTOR_BYTES;
           const vector = load(d.group === 2 ? "i16x8" : "i8x16", weights, w, offset);
-          return kw <= HELD ? b.bind(vector, "w") : vector;
+          return taps <= HELD ? b.bind(vector, "w") : vector;
         });
         for (let col = 0; col < width; col++) {
-          const uses = taps.flatMap((tap, kx) => {
-            const px = (col - kx * d.dilation) / sw;
+          const uses = vectors.flatMap((tap, k) => {
+            const px = (col - k * tapColumns) / sw;
             return Number.isInteger(px) && px >= 0 && px < n ? [{ tap, px }] : [];
           });
           if (uses.length === 0) continue;

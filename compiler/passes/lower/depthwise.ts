@@ -1,6 +1,6 @@
 /**
  * Depthwise convolution, eight channels at a time: four kernel rows of a column are interleaved byte by byte, so that one dot
- * product sums them for four channels; a column serves every output pixel of the tile that it touches. Odd kernels go row by row
+ * product sums them for four channels; a column serves every output pixel of the tile that it touches. Most kernels go row by row
  * instead (`depthwise-rows.ts`).
  * Weights: [C / 8][column, row group][2][4 channels][4 rows]. Where the target's dot product takes i16 pairs, rows are interleaved
  * in pairs instead.
@@ -62,7 +62,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   // Row by row the weights meet in other pairs than they are packed in: none of −128, of which two overflow on some engines.
   const provable = whole && !pairs && w.data.every((v) => v > -128);
   const rowWise =
-    takesRows(kh, sh, dh, oh * ow) && (signed ? provable : pairs || whole)
+    takesRows([kh, kw], [sh, sw], dh, oh * ow) && (signed ? provable : pairs || whole)
       ? rowsEmitter(k.block, {
           x,
           rows: oh,
