@@ -32,7 +32,8 @@ export function groupCycles(
   const spilled = Math.max(0, registersOf({ ...s, rows, panels }, w, target) - target.registers);
   const multiply = dots / costs.dots + extensions / costs.shuffles;
   const read = (vectors + rows + spilled) / costs.loads;
-  return Math.max(multiply, read, fused ? costs.latency : 1) + spilled * costs.spill;
+  const busy = Math.max(multiply, read, fused ? costs.latency : 1);
+  return busy + vectors * costs.weight + rows * costs.splat + spilled * costs.spill;
 }
 
 const turnsOf = (groups: number, unroll: number): number =>

@@ -6,7 +6,7 @@ import type { ContractionSchedule, ContractionWork, Strip } from "./schedule.ts"
 export const PANEL = 8;
 const MOST_PANELS = 4;
 const MOST_ROWS = 6;
-const UNROLLS: readonly number[] = [1, 2, 4, 8, 16];
+const UNROLLS: readonly number[] = [1, 2, 4, 8];
 
 /** Positions of a tile so that tiles of nearly equal height cover a row. */
 const balanced = (pixels: number, most: number): number => Math.ceil(pixels / Math.ceil(pixels / most));
