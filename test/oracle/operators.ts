@@ -1,6 +1,7 @@
 /** Arithmetic operators: for each ONNX operator its exact (or bounded) meaning. */
 import type { OnnxNode } from "../../compiler/frontend/onnx/model.ts";
 import { floatOf, intOf, intsOf, stringOf } from "./attributes.ts";
+import { einsum } from "./einsum.ts";
 import { broadcast, broadcastShape, gather, reshape } from "./gather.ts";
 import * as approx from "./irrational.ts";
 import {
@@ -402,6 +403,13 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   BatchNormalization: batchNorm,
   Conv: conv,
   MatMul: (_, [a, b]) => [matmul(a!, b!)],
+  Einsum: (node, inputs) => [
+    einsum(
+      node,
+      inputs.map((x) => x!),
+      matmul,
+    ),
+  ],
   Gemm: gemm,
   MaxPool: pool((x, node) =>
     maxPool(x, windowOf(node, x.shape, intsOf(node, "kernel_shape")!), intOf(node, "ceil_mode") === 1),

@@ -228,6 +228,44 @@ const attention: readonly GraphCase[] = [
     const [q, k, v] = parts.map((p) => g.op("Squeeze", [p, g.ints([0])])) as [string, string, string];
     return attend(g, q, t(g, k, [0, 1, 3, 2]), v);
   }),
+  graphCase("attention by Einsum", (g) => {
+    const a = x(g, [2, T, 16]);
+    const part = (zero: number) => g.op("Reshape", [dense(g, a, 16, WIDTH, zero), g.ints([2, T, HEADS, D])]);
+    const einsum = (equation: string, l: string, r: string) =>
+      g.op("Einsum", [l, r], { equation: { kind: "string", value: equation } });
+    const scores = g.fq(einsum("bqhd,bkhd->bhqk", part(90), part(120)), 0.8, 128);
+    const p = g.fq(g.op("Softmax", [scores], { axis: -1 }), 1 / 255, 0);
+    const y = g.fq(einsum("bhqk, bkhd -> bqhd", p, part(150)), 0.3, 125);
+    const w = g.weights([HEADS, D, 10]);
+    return [g.q(einsum("...hd,hdo->...o", y, w), 0.3, 120)];
+  }),
+  graphCase("Einsum without its result, with sums and of one operand", (g) => {
+    const einsum = (equation: string, ...operands: string[]) =>
+      g.op("Einsum", operands, { equation: { kind: "string", value: equation } });
+    const [a, b] = [x(g, [3, 4, 5]), x(g, [5, 6, 4], 0.03, 9)];
+    return [
+      g.q(einsum("zab,bka", a, b), 0.9, 99),
+      g.q(einsum("zab,bka->kz", a, g.weights([5, 6, 4])), 0.9, 99),
+      g.q(einsum("zab,bkc->zb", a, b), 0.9, 99),
+      g.q(einsum("zab->ba", a), 0.3, 99),
+      g.q(einsum("...b,...b", a, x(g, [1, 5], 0.2, 3)), 0.9, 99),
+    ];
+  }),
+  ...(
+    [
+      ["a diagonal", "aab->ab"],
+      ["two operands of one", "abc,c->ab"],
+      ["indices beyond the rank", "abcd->a"],
+      ["an index from nowhere", "abc->d"],
+      ["other signs", "a*c->a"],
+    ] as const
+  ).map(([what, equation]) =>
+    graphCase(
+      `Einsum with ${what} is diagnosed`,
+      (g) => y(g, g.op("Einsum", [x(g, [3, 3, 5])], { equation: { kind: "string", value: equation } })),
+      { errors: ["QC1134"] },
+    ),
+  ),
   graphCase("views that are outputs, padded, joined and pooled too", (g) => {
     const a = heads(g, dense(g, x(g, [1, T, 16]), 16, WIDTH), [0, 2, 1, 3]);
     const b = t(g, g.fq(g.op("MatMul", [a, t(g, a, [0, 1, 3, 2])]), 4, 7), [0, 2, 1, 3]);

@@ -3,6 +3,7 @@ import type { Importer } from "../../importer.ts";
 import { activationImporters } from "./activation.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
+import { einsumImporters } from "./einsum.ts";
 import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
 import { integerImporters } from "./integer.ts";
@@ -27,6 +28,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...integerImporters,
   ...convImporters,
   ...matmulImporters,
+  ...einsumImporters,
   ...elementwiseImporters,
   ...activationImporters,
   ...normalizationImporters,
