@@ -49,8 +49,8 @@ export interface ChannelBlock {
 const ENOUGH = 16;
 
 /**
- * Whether it pays: not for even kernels at stride 1, of which two output rows take more groups than one, nor for kernels of one row
- * that have few groups of taps. `dilation` of rows.
+ * Whether it pays: not for even kernels at stride 1, of which two output rows take more groups than one, nor where few taps share
+ * an interleaved column. `dilation` of rows.
  */
 export function takesRows(
   [kh, kw]: readonly [number, number],
@@ -60,7 +60,7 @@ export function takesRows(
 ): boolean {
   if (positions < ENOUGH) return false;
   if (kh === 1) return Math.ceil(kw / 2) > sw + 1;
-  return dilation === 1 && (sh === STEP || (sh === 1 && kh % 2 === 1));
+  return dilation === 1 && (sh === 1 ? kh % 2 === 1 : sh === STEP && kw > sw);
 }
 
 /** Finishes a tile: for each pixel the accumulators of each half, at `pixel` of output row `row`. */
