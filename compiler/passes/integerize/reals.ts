@@ -1,6 +1,6 @@
 /** Real expressions at many points at once, in float64 with error bounds: decides most entries of a large table. */
 import { opDef } from "../../ir/ops/index.ts";
-import { toNumber } from "../../ir/rational.ts";
+import { eq, fromNumber, toNumber } from "../../ir/rational.ts";
 import { F64 } from "../../ir/types.ts";
 import { LIBRARY_ERROR } from "./real.ts";
 import type { RealExpr } from "./rep.ts";
@@ -29,7 +29,8 @@ export function evaluateReals(e: RealExpr, min: number, n: number): Reals {
   if (e.k === "const") {
     const value = toNumber(e.value);
     const near = new Float64Array(n).fill(value);
-    return { near, error: new Float64Array(n).fill(Math.abs(value) * 2 ** -53) };
+    const error = eq(fromNumber(value), e.value) ? 0 : Math.abs(value) * 2 ** -53;
+    return { near, error: new Float64Array(n).fill(error) };
   }
   const args = e.args.map((a) => evaluateReals(a, min, n));
   const near = args.map((a) => a.near);
