@@ -131,7 +131,7 @@ function meanings(model: OnnxModel): (tensor: string) => string {
 }
 
 export interface Plan {
-  /** For each quantizer of the file, the compiled graph's tensor that must equal it. */
+  /** For each quantizer of the file that depends on an input, the compiled graph's tensor that must equal it. */
   readonly tensorOf: ReadonlyMap<string, string>;
   /** Quantizers that only an integer Clip reads, by its result: bounds join the quantizer, which then equals the Clip. */
   readonly clipped: ReadonlyMap<string, string>;
@@ -145,6 +145,24 @@ function onlyClip(model: OnnxModel, tensor: string): string | undefined {
   return reader?.op === "Clip" && others.length === 0 ? reader.outputs[0] : undefined;
 }
 
+/** Whether no value of an input reaches a tensor: the compiler folds its quantizer. */
+function constantIn(model: OnnxModel): (tensor: string) => boolean {
+  const inputs = new Set(
+    model.graph.inputs.map((info) => info.name).filter((name) => !model.graph.initializers.has(name)),
+  );
+  const known = new Map<string, boolean>();
+  const constant = (tensor: string): boolean => {
+    const before = known.get(tensor);
+    if (before !== undefined) return before;
+    const maker = producer(model, tensor);
+    const shape = maker?.op === "Shape" || maker?.op === "Size";
+    const found = !inputs.has(tensor) && (shape || (maker?.inputs ?? []).every(constant));
+    known.set(tensor, found);
+    return found;
+  };
+  return constant;
+}
+
 /** Throws where a quantizer of the file has no tensor in the compiled graph and no twin that has one. */
 export function planOf(model: OnnxModel, module: Module, quantizers: readonly string[]): Plan {
   const kept = new Set(module.funcs[0]!.results.map((r) => r.name));
@@ -152,7 +170,9 @@ export function planOf(model: OnnxModel, module: Module, quantizers: readonly st
   const twins = new Map(quantizers.filter((q) => kept.has(q)).map((q) => [meaning(q), q]));
   const tensorOf = new Map<string, string>();
   const clipped = new Map<string, string>();
+  const constant = constantIn(model);
   for (const q of quantizers) {
+    if (!kept.has(q) && constant(q)) continue;
     if (kept.has(`${q}/integers`)) {
       tensorOf.set(q, `${q}/integers`);
       continue;
@@ -200,7 +220,8 @@ export function compareWithOracle(
     const clip = evaluation.tensors.get(plan.clipped.get(name) ?? "");
     const values = clip?.kind === "int" ? clip.data : made;
     const tensor = plan.tensorOf.get(name);
-    const ours = tensor === undefined ? undefined : integers.get(tensor);
+    if (tensor === undefined) continue;
+    const ours = integers.get(tensor);
     if (ours?.length !== values.length) {
       differences.push(`${name}: ${ours?.length} elements instead of ${values.length}`);
       continue;
