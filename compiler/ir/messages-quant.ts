@@ -53,7 +53,10 @@ const within = (n: Neighbours, op: Op, operand: Value): boolean => {
 const noIntegerForm = (op: Op): Diagnostic =>
   diagnostic("error", "QC2111", `${onnxName(op)} has no integer form yet, so it would run in float`, {
     ...locOf(op),
-    fixes: [`cut the graph around ${onnxName(op)} and compute it outside`],
+    fixes: [
+      `export ${onnxName(op)} in parts, with quantizers between them`,
+      `cut the graph around ${onnxName(op)} and compute it outside`,
+    ],
   });
 
 /** What to write on the command line: an 8-bit grid that covers the range, where it is known. */

@@ -57,4 +57,24 @@ export const softmaxCases: readonly GraphCase[] = [
     (g) => [g.q(g.op("Softmax", [x(g, [3, 40])]), 2 ** -31, 0, { type: "int16" })],
     { errors: ["QC2112"] },
   ),
+  graphCase(
+    "attention in one operator has no quantizers inside",
+    (g) => {
+      const [q, k, v] = [x(g, [1, 2, 5, 8]), x(g, [1, 2, 5, 8]), x(g, [1, 2, 5, 8])];
+      return y(g, g.op("Attention", [q, k, v]), 0.1, 128);
+    },
+    { opset: 23, errors: ["QC2111"] },
+  ),
+  graphCase("masked softmax behind a quantizer", (g) => {
+    const mask = g.floats(
+      [5, 5],
+      Array.from({ length: 25 }, (_, i) => (i % 5 <= i / 5 ? 0 : -100)),
+    );
+    const scores = g.fq(
+      g.op("Add", [g.op("Mul", [x(g, [1, 2, 5, 5]), f(g, 0.3)]), g.fq(mask, 0.4, 250)]),
+      0.06,
+      200,
+    );
+    return y(g, g.op("Softmax", [scores], { axis: -1 }), 1 / 255, 0);
+  }),
 ];

@@ -1,6 +1,7 @@
 /** The import table. */
 import type { Importer } from "../../importer.ts";
 import { activationImporters } from "./activation.ts";
+import { attentionImporters } from "./attention.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
 import { einsumImporters } from "./einsum.ts";
@@ -32,6 +33,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...elementwiseImporters,
   ...activationImporters,
   ...normalizationImporters,
+  ...attentionImporters,
   ...reduceImporters,
   ...shapeImporters,
   ...sliceImporters,

@@ -87,13 +87,21 @@ const batchNormalization: Importer = {
   },
 };
 
+interface Rows {
+  readonly centre: boolean;
+  /** Default: the attribute `axis`. */
+  readonly axis?: number;
+  /** The operator's default. */
+  readonly fallback?: number;
+}
+
 /** Rows from `axis` on, normalized. */
 export function normalized(
   n: NodeImport,
   x: Operand,
-  { centre, axis = axisOf(n, intAttr(n, "axis", -1), x.shape.length) }: { centre: boolean; axis?: number },
+  { centre, axis = axisOf(n, intAttr(n, "axis", -1), x.shape.length), fallback = EPSILON }: Rows,
 ): Operand {
-  const epsilon = floatAttr(n, "epsilon", EPSILON);
+  const epsilon = floatAttr(n, "epsilon", fallback);
   if (!(epsilon >= 0 && Number.isFinite(epsilon)))
     reject(badAttributeValue(n.loc, "epsilon", `must be finite and not negative, is ${epsilon}`));
   return real(n, "float.normalize", [x], { axis, centre, epsilon });

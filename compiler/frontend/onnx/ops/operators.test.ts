@@ -127,6 +127,21 @@ const CASES: readonly Case[] = [
   c("Softmax", 13, [[2, 3, 4]], { axis: 1 }, { of: wide }),
   c("LayerNormalization", 17, [[2, 3, 8], weights([8]), weights([8], 4)]),
   c("LayerNormalization", 17, [[2, 3, 8], weights([3, 8])], { axis: 1, epsilon: float(0.125) }),
+  c(
+    "SkipLayerNormalization",
+    17,
+    [[2, 3, 8], [2, 3, 8], weights([8]), weights([8]), weights([8])],
+    {},
+    { domain: "com.microsoft" },
+  ),
+  c(
+    "SkipSimplifiedLayerNormalization",
+    17,
+    [[2, 3, 8], [2, 3, 8], weights([8]), weights([8])],
+    {},
+    { domain: "com.microsoft" },
+  ),
+  c("BiasGelu", 17, [[3, 7], weights([7])], {}, { of: wide, domain: "com.microsoft" }),
   c("SimplifiedLayerNormalization", 17, [[2, 3, 8], weights([8])]),
   c("InstanceNormalization", 17, [[2, 3, 4, 5], weights([3]), weights([3], 4)]),
   c("GroupNormalization", 21, [[2, 6, 4], weights([6]), weights([6], 4)], { num_groups: 2 }),
@@ -322,6 +337,8 @@ test("each importer is exercised", () => {
     "ReduceMin",
     "Swish",
     "RMSNormalization",
+    // Newer than onnxruntime here; the standard's node tests run it.
+    "Attention",
   ]);
   const missing = IMPORTERS.map(({ op }) => op).filter((op) => !here.has(op) && !elsewhere.has(op));
   expect(missing).toEqual([]);
