@@ -55,21 +55,36 @@ async function trialOf(build: Candidate["build"]): Promise<TrialModule> {
   return { binary, inputs: inputs.map(pair), outputs: outputs.map(pair) };
 }
 
-/** The best of the candidates; without rounds, the engine does not compute what the instructions of the target mean. */
+/** The cheapest of every tile in the eyes of the cost model, as far as two thirds of `most` go, then the next cheapest of any. */
+export function varied(candidates: readonly Candidate[], most: number): readonly Candidate[] {
+  const tiles = new Map<string, Candidate>();
+  for (const c of candidates) {
+    const tile = c.text.split(",")[0]!;
+    if (!tiles.has(tile)) tiles.set(tile, c);
+  }
+  const first = [...tiles.values()].slice(0, Math.ceil((2 * most) / 3));
+  const rest = candidates.filter((c) => !first.includes(c));
+  return [...first, ...rest].slice(0, most);
+}
+
+/**
+ * The best of the candidates in the even rounds, with its ratio in the odd ones, so that luck does not choose. Without rounds, the
+ * engine does not compute what the instructions of the target mean.
+ */
 function outcomeOf(
   tunable: Tunable,
   candidates: readonly Candidate[],
   { rounds }: TrialTimes,
 ): Outcome | undefined {
   if (rounds.length === 0) return undefined;
-  const ratios = candidates.map((_, i) => spreadOf(rounds.map((r) => r[i]! / r[0]!)));
-  let best = 0;
-  ratios.forEach((r, i) => {
-    if (r.median < ratios[best]!.median) best = i;
-  });
-  if (ratios[best]!.median > WORTH) best = 0;
+  const ratioIn = (list: typeof rounds, i: number): Spread => spreadOf(list.map((r) => r[i]! / r[0]!));
+  const even = rounds.filter((_, r) => r % 2 === 0);
+  const odd = rounds.length > 1 ? rounds.filter((_, r) => r % 2 === 1) : rounds;
+  const medians = candidates.map((_, i) => ratioIn(even, i).median);
+  const least = medians.indexOf(Math.min(...medians));
+  const best = ratioIn(odd, least).median > WORTH ? 0 : least;
   const own = rounds.map((r) => r[0]!).sort((a, b) => a - b);
-  return { tunable, best: candidates[best]!, ratio: ratios[best]!, ms: quantile(own, 0.5) };
+  return { tunable, best: candidates[best]!, ratio: ratioIn(odd, best), ms: quantile(own, 0.5) };
 }
 
 export interface Tuned {
@@ -90,7 +105,7 @@ export async function measureAll(
   for (const [i, tunable] of tunables.entries()) {
     if (refused.has(tunable.target)) continue;
     onKernel(`kernel ${i + 1} of ${tunables.length}`);
-    const candidates = tunable.candidates.slice(0, most);
+    const candidates = varied(tunable.candidates, most);
     const timed: TrialModule[] = [];
     for (const c of candidates) timed.push(await trialOf(c.build));
     const reference = tunable.reference && { reference: await trialOf(tunable.reference) };

@@ -12,7 +12,7 @@ export interface Costs {
   readonly dots: number;
   readonly loads: number;
   readonly shuffles: number;
-  /** What loading a vector of weights, or spreading a K-group of activations, takes from the dot products beside it. */
+  /** What loading a vector of weights into a register, or spreading a K-group of activations, takes from the dot products beside it. */
   readonly weight: number;
   readonly splat: number;
   /** Whether one instruction multiplies byte quads and accumulates. */

@@ -33,7 +33,9 @@ export function groupCycles(
   const multiply = dots / costs.dots + extensions / costs.shuffles;
   const read = (vectors + rows + spilled) / costs.loads;
   const busy = Math.max(multiply, read, fused ? costs.latency : 1);
-  return busy + vectors * costs.weight + rows * costs.splat + spilled * costs.spill;
+  // A single row multiplies from memory.
+  const weight = rows === 1 ? costs.weight / 2 : costs.weight;
+  return busy + vectors * weight + rows * costs.splat + spilled * costs.spill;
 }
 
 const turnsOf = (groups: number, unroll: number): number =>
