@@ -40,6 +40,8 @@ export interface FixtureOptions {
   readonly target?: WasmTarget;
   /** Of the relaxed module; as if made for u8·s8 when absent. */
   readonly exactOn?: ExactOn;
+  /** Of a twin of the relaxed module, for signed bytes; without it there is none. */
+  readonly exactOnS8?: ExactOn;
   /** Overrides of the ports, given their defaults. */
   readonly input?: (p: PortLayout) => PortLayout;
   readonly output?: (p: PortLayout) => PortLayout;
@@ -53,6 +55,7 @@ export async function fixture(options: FixtureOptions = {}): Promise<WasmArtifac
     count = 8,
     target = "wasm",
     exactOn = ["u8s8"],
+    exactOnS8,
   } = options;
   const input: PortLayout = {
     name: inputName,
@@ -95,14 +98,20 @@ export async function fixture(options: FixtureOptions = {}): Promise<WasmArtifac
     hashes: {
       wasm: await sha256(baseline),
       ...(relaxed && { relaxed: await sha256(relaxed) }),
+      ...(relaxed && exactOnS8 && { relaxedS8: await sha256(relaxed) }),
       weights: await sha256(new TextEncoder().encode("weights")),
     },
-    ...(relaxed && { exactOn: { relaxed: exactOn } }),
+    ...(relaxed && { exactOn: { relaxed: exactOn, ...(exactOnS8 && { relaxedS8: exactOnS8 }) } }),
     sizes: { weights: 7, code: { baseline: 40 }, arenaPeak: 2 * count, memory: 65536 },
     coverage: { total: 1, integer: 1 },
     macs: { nominal: 0, executed: 0 },
     constantChannels: { folded: 0, total: 0 },
     rescales: [],
   };
-  return relaxed ? { manifest, baseline, relaxed } : { manifest, baseline };
+  return {
+    manifest,
+    baseline,
+    ...(relaxed && { relaxed }),
+    ...(relaxed && exactOnS8 && { relaxedS8: relaxed }),
+  };
 }

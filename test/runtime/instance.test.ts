@@ -6,13 +6,18 @@ import {
   type Model,
   type PortLayout,
 } from "../../runtime/index.ts";
+import { relaxedEngine } from "../../runtime/relaxed.ts";
 import { type FixtureOptions, fixture } from "./fixture.ts";
 
 async function model(
   options: FixtureOptions & { load?: LoadOptions; manifest?: Partial<Manifest> } = {},
 ): Promise<Model> {
   const a = await fixture(options);
-  const places = { wasm: () => a.baseline, ...(a.relaxed && { relaxed: () => a.relaxed! }) };
+  const places = {
+    wasm: () => a.baseline,
+    ...(a.relaxed && { relaxed: () => a.relaxed! }),
+    ...(a.relaxedS8 && { relaxedS8: () => a.relaxedS8! }),
+  };
   return loadModel({ ...a.manifest, ...options.manifest }, places, { backend: "baseline", ...options.load });
 }
 
@@ -169,6 +174,27 @@ describe("load", () => {
         : ["baseline", "this engine has no relaxed SIMD"],
     );
     expect([...any.run({ image: x }).logits!]).toEqual(y);
+  });
+
+  const engine = relaxedEngine();
+  test.runIf(engine?.dot)("takes the relaxed module that is exact on this engine", async () => {
+    const here = [engine!.dot!];
+    const elsewhere = (["u8s8", "s8s8", "pairs16"] as const).filter((dot) => dot !== engine!.dot);
+    const load = { backend: "auto" } as const;
+    // Only the twin's slot says that outputs are stored one higher.
+    const output = (p: PortLayout): PortLayout => ({ ...p, signedSlots: [{ ...p.slots[0]!, bias: 1 }] });
+    const lower = y.map((v) => v - 0.25);
+    const run = async (options: FixtureOptions): Promise<[string, number[]]> => {
+      const m = await model({ ...options, output, load });
+      return [m.backend, [...(m.run({ image: x }).logits as Float32Array)]];
+    };
+    expect(await run({ exactOn: here, exactOnS8: elsewhere })).toEqual(["relaxed", y]);
+    expect(await run({ exactOn: elsewhere, exactOnS8: here })).toEqual(["relaxed", lower]);
+    expect(await run({ exactOn: here, exactOnS8: here })).toEqual(["relaxed", y]);
+    expect(await run({ exactOn: elsewhere, exactOnS8: [] })).toEqual(["baseline", y]);
+    const none = await model({ exactOn: elsewhere, exactOnS8: [], load });
+    expect(none.backendReason).toMatch(/^this engine's relaxed dot is not .* \(probe gave -?\d+\)$/);
+    await expect(model({ exactOn: elsewhere, load: { backend: "relaxed" } })).rejects.toThrow("cannot run");
   });
 
   test("verify compares hashes", async () => {

@@ -136,12 +136,16 @@ export function exactness(kernel: Kernel, buffers: readonly Buffer[], stage: Sta
     const data = buffers.find((b) => b.name === name)?.data;
     let range = inputs.get(name);
     if (data) range = signedBytes(data).reduce((r, b) => join(r, { lo: b, hi: b }), ZERO);
-    else if (range === undefined && buffers.some((b) => b.name === name)) {
+    else if (
+      range === undefined &&
+      stored.has(name) &&
+      buffers.some((b) => b.name === name && b.role === "temp")
+    ) {
       // What it stores in itself adds nothing.
       known.set(name, ZERO);
-      const parts = (stored.get(name) ?? []).map((x) =>
-        typeof x === "number" ? { lo: x, hi: x } : "from" in x ? bytesIn(x.from) : bytesOf(x),
-      );
+      const parts = stored
+        .get(name)!
+        .map((x) => (typeof x === "number" ? { lo: x, hi: x } : "from" in x ? bytesIn(x.from) : bytesOf(x)));
       range = parts.every((p) => p !== undefined) ? parts.reduce(join, ZERO) : undefined;
     }
     known.set(name, range);
