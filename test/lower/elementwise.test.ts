@@ -166,7 +166,15 @@ it("tables", async () => {
       [I16, 1000, 300],
     ] as const);
     const out = pickOf(random, [U8, I8, I16, int(true, 20)]);
-    const entries = randomDense(random, tensor([length], out));
+    const noise = randomDense(random, tensor([length], out));
+    // Like an activation function, two tables of three are constant at both ends, one of them everywhere.
+    const [from, to] = pickOf(random, [
+      [0, length],
+      [Math.floor(length / 3), length - 20],
+      [5, 5],
+    ] as const);
+    const data = noise.data.map((_, i) => noise.data[Math.min(Math.max(i, from), to)] ?? 7);
+    const entries = { ...noise, data };
     const func = stageFunc((b, param) =>
       b.add1("qc.table", [param(tensor(shape, elem))], { table: entries, min }),
     );
@@ -178,6 +186,30 @@ it("tables", async () => {
     });
   }
 });
+
+it.each([
+  ["u8", U8, 0],
+  ["i8", I8, -128],
+] as const)(
+  "a table of all %s without gaps is looked up byte by byte, one that saturates is swizzled",
+  async (_, elem, min) => {
+    const random = randomFrom(3);
+    const type = tensor([3, 23], elem);
+    const out = tensor([3, 23], U8);
+    for (const swizzled of [false, true]) {
+      const noise = randomDense(random, tensor([256], U8));
+      const entries = { ...noise, data: noise.data.map((v, i) => (swizzled && i > 150 ? 255 : v)) };
+      const func = stageFunc((b, param) => b.add1("qc.table", [param(type)], { table: entries, min }));
+      const program = await checkStage(lowerTable, {
+        func,
+        args: [randomDense(random, type)],
+        inputs: [placed("x", type, {})],
+        output: placed("y", out, {}),
+      });
+      expect(JSON.stringify(program.kernels[0]!.body).includes("swizzle")).toBe(swizzled);
+    }
+  },
+);
 
 it("a residual addition without gaps is one run of whole vectors", async () => {
   const random = randomFrom(1);

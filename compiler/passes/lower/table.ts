@@ -1,13 +1,14 @@
-/** 256-entry tables: swizzles on vectors of bytes; scalar loads for inputs that do not fit a byte. */
-import { c32, op, type StoreOp, scale, store } from "../../ir/kernel/ir.ts";
+/** 256-entry tables: swizzles on vectors of bytes where they are few; scalar loads for the others and for wider inputs. */
+import { c32, type Expr, load, op, type StoreOp, scale, store } from "../../ir/kernel/ir.ts";
 import type { Dense } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
-import { createKernel } from "./block.ts";
+import { type Block, bytesOf, createKernel } from "./block.ts";
 import { constantLayout, operandLayout, paramBuffers } from "./elementwise.ts";
-import { collapse, loadScalar, nest, zeroAddresses } from "./elementwise-load.ts";
+import { type Axis, collapse, loadScalar, nest, zeroAddresses } from "./elementwise-load.ts";
 import { mapElements } from "./elementwise-map.ts";
 import { createEpilogue } from "./epilogue.ts";
 import { stepsOf } from "./epilogue-stage.ts";
+import { type Lookup, usedChunks } from "./epilogue-table.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import type { Lowered, Stage } from "./stage.ts";
@@ -22,7 +23,11 @@ export function lowerTable(stage: Stage): Lowered | undefined {
   const min = attr<number>(root, "min");
   const max = min + entries.data.length - 1;
   fillHalo(k.block, y);
-  if ((min >= 0 && max <= 255) || (min >= -128 && max <= 127)) {
+  const axes = collapse(y.shape.map((n, a) => ({ size: n, steps: [x.strides[a]!, y.strides[a]!] })));
+  const bytes = (min >= 0 && max <= 255) || (min >= -128 && max <= 127);
+  if (bytes && usedChunks(entries) > SWIZZLED && emitBytes(k.block, x, y, axes, { entries, min }))
+    return k.finish(paramBuffers(stage), [y.buffer]);
+  if (bytes) {
     const post = { table: { entries, min } };
     const epilogue = createEpilogue({
       block: k.block,
@@ -39,11 +44,47 @@ export function lowerTable(stage: Stage): Lowered | undefined {
   const table = constantLayout(k.block, entries);
   const size = CONTAINER_BYTES[y.container];
   const storeOp: StoreOp = size === 1 ? "store8" : size === 2 ? "store16" : "store";
-  const axes = collapse(y.shape.map((n, a) => ({ size: n, steps: [x.strides[a]!, y.strides[a]!] })));
   nest(k.block, axes, zeroAddresses(2), (b, [from, to]) => {
     const index = b.bind(op("sub.i32", [loadScalar(x, from!, x.offset), c32(min)]), "index");
     const at = b.bind(scale(index, CONTAINER_BYTES[table.container]), "at");
     b.push(store(y.buffer, to!, loadScalar(table, at), { offset: y.offset, op: storeOp }));
   });
   return k.finish(paramBuffers(stage), [y.buffer]);
+}
+
+/** Most chunks of a table for which swizzles are faster than looking up byte by byte. */
+const SWIZZLED = 11;
+/** Bytes looked up per turn. */
+const TURN = 16;
+
+/**
+ * A table of all 256 bytes, looked up byte by byte. Only where the elements of both tensors are bytes that lie back to back; false
+ * otherwise.
+ */
+function emitBytes(b: Block, x: Layout, y: Layout, axes: readonly Axis[], { entries, min }: Lookup): boolean {
+  const [axis, ...rest] = axes;
+  const dense = axis !== undefined && rest.length === 0 && axis.steps.every((s) => s === 1);
+  if (!dense || CONTAINER_BYTES[x.container] !== 1 || CONTAINER_BYTES[y.container] !== 1) return false;
+  const signed = x.container === "i8";
+  // By the bits of the input, so that no index needs arithmetic.
+  const values = Array.from({ length: 256 }, (_, bits) => {
+    const value = signed ? (bits << 24) >> 24 : bits;
+    return (entries.data[value - min] ?? 0) & 255;
+  });
+  const table = b.constant(bytesOf(values, "u8"), "table");
+  const one = (to: Block, at: Expr, offset: number): void => {
+    const index = to.bind(load("i32", x.buffer, at, x.offset + offset, "load8_u"), "index");
+    to.push(
+      store(y.buffer, at, load("i32", table, index, 0, "load8_u"), {
+        offset: y.offset + offset,
+        op: "store8",
+      }),
+    );
+  };
+  const main = axis.size - (axis.size % TURN);
+  b.loop(0, main, TURN, (at, to) => {
+    for (let i = 0; i < TURN; i++) one(to, at, i);
+  });
+  b.loop(main, axis.size, 1, (at, to) => one(to, at, 0));
+  return true;
 }
