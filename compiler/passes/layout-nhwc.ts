@@ -4,7 +4,7 @@
  */
 import type { Attr, Attrs, Dense, Op, Value } from "../ir/module.ts";
 import { attr } from "../ir/op.ts";
-import { opDef } from "../ir/ops/index.ts";
+import { hasTrait, opDef } from "../ir/ops/index.ts";
 import { definePass } from "../ir/pass.ts";
 import type { Rule, RuleContext } from "../ir/rewriter.ts";
 import { sameShape, sizeOf } from "../ir/types.ts";
@@ -143,6 +143,27 @@ const sinkThroughElementwise: Rule = {
     const y = ctx.b.add1(op.name, moved, withAxis(op.attrs, p), {
       loc: op.loc,
       types: [{ ...result.type, shape }],
+      names: [result.name],
+    });
+    return [ctx.b.add1("layout.transpose", [y], { perm: p })];
+  },
+};
+
+/** f(transpose(x, p)) = transpose(f(x), p) behind an accumulator that nobody else reads: f runs in its registers. */
+const sinkBehindAccumulator: Rule = {
+  name: "sink-behind-accumulator",
+  ops: ["qc.requant", "qc.table", "qc.clamp"],
+  rewrite: (op, [v, ...more], ctx) => {
+    const t = transposeOf(v!, ctx);
+    const x = t?.operands[0];
+    const made = x && ctx.def(x);
+    if (t === undefined || x === undefined || more.length > 0 || ctx.useCount(v!) > 1) return undefined;
+    if (made === undefined || !hasTrait(made, "accumulates") || ctx.useCount(x) > 1) return undefined;
+    const p = permOf(t);
+    const result = op.results[0]!;
+    const y = ctx.b.add1(op.name, [x], withAxis(op.attrs, p), {
+      loc: op.loc,
+      types: [{ ...result.type, shape: x.type.shape }],
       names: [result.name],
     });
     return [ctx.b.add1("layout.transpose", [y], { perm: p })];
@@ -340,6 +361,7 @@ export const layoutNhwc = definePass({
     mergeReshapes,
     permuteWeightRows,
     sinkThroughElementwise,
+    sinkBehindAccumulator,
     sinkReshape,
     sinkThroughReshape,
     sinkThroughConcat,
