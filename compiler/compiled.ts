@@ -45,6 +45,10 @@ export interface LayerReport {
   readonly weights?: { readonly shape: readonly number[]; readonly bits: number; readonly bytes: number };
   /** Proved width of the accumulator. */
   readonly accBits?: number;
+  /** Softmax and normalizations: bound on the distance from the real function before rounding, in output steps. */
+  readonly bound?: number;
+  /** Bytes of a table of more than 256 entries. */
+  readonly table?: number;
 }
 
 /** How many operators of each kind. */

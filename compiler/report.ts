@@ -46,6 +46,14 @@ export function layerReports(integer: Module, fused: Module): LayerReport[] {
   return fused.funcs.slice(1).flatMap((f) => layer(f, nominal));
 }
 
+/** Those that are not looked up in registers. */
+function largeTable(func: Func): { readonly table?: number } {
+  const op = func.ops.find((o) => o.name === "qc.table");
+  if (op === undefined) return {};
+  const { data, elem } = attr<Dense>(op, "table");
+  return data.length > 256 ? { table: data.length * Math.ceil(elem.bits / 8) } : {};
+}
+
 function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] {
   const root = func.ops.find((o) => o.name !== "const");
   const result = func.results[0]!.value;
@@ -62,6 +70,8 @@ function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] 
       macs: { nominal: nominal.get(key(root)) ?? macs, executed: macs },
       ...(dense ? { weights: weightsOf(dense) } : {}),
       ...(macs > 0 && acc.kind === "int" ? { accBits: acc.bits } : {}),
+      ...(typeof root.attrs.error === "number" ? { bound: root.attrs.error } : {}),
+      ...largeTable(func),
     },
   ];
 }

@@ -37,6 +37,17 @@ function layerTable(layers: readonly LayerReport[], rescales: readonly RescaleCe
     "op",
     "shape",
     "MACs",
+/** How far integers may be from the real number they stand for. */
+const boundText = (bound: number): string => `within 1/2 + ${Number(bound.toPrecision(2))}`;
+
+/** Softmaxes and normalizations: integer algorithms with a bound instead of a certificate. */
+function bounded(layers: readonly LayerReport[]): readonly (readonly string[])[] {
+  const bounds = layers.flatMap((l) => l.bound ?? []);
+  if (bounds.length === 0) return [];
+  const most = boundText(Math.max(...bounds));
+  return [["bounded", `${bounds.length} tensors ${most} steps of the real function, hence at most 1 off`]];
+}
+
     "weights",
     "acc bits",
     "rescale",
@@ -56,9 +67,13 @@ function layerTable(layers: readonly LayerReport[], rescales: readonly RescaleCe
       l.op,
       l.shape.join("×"),
       l.macs.nominal ? macs : "",
-      l.weights ? `${bytesText(l.weights.bytes)}, ${l.weights.bits} bits` : "",
+      l.weights
+        ? `${bytesText(l.weights.bytes)}, ${l.weights.bits} bits`
+        : l.table
+          ? `${bytesText(l.table)} table`
+          : "",
       String(l.accBits ?? r?.accBits ?? ""),
-      r ? `${r.class} ${r.form}` : "",
+      r ? `${r.class} ${r.form}` : l.bound === undefined ? "" : boundText(l.bound),
       String(r?.n ?? ""),
       String(r?.mBits ?? ""),
       String(r?.windowBits ?? ""),
@@ -80,18 +95,42 @@ function rescaleSummary(rescales: readonly RescaleCertificate[]): string {
   return `${list}; all certified; m at most ${most((r) => r.mBits)} bits, window ${most((r) => r.windowBits)}, accumulator ${most((r) => r.accBits)}`;
 }
 
-function facts(m: Manifest): string {
+/** Engines by what their dot product of bytes does. */
+const ENGINES: { readonly [dot in RelaxedDot]: string } = {
+  u8s8: "u8·s8 (x86 with AVX-VNNI)",
+  s8s8: "s8·s8 (ARM)",
+  pairs16: "u8·s8 with pairs saturated to 16 bits (other x86)",
+};
+
+/** Where each relaxed module is exact; elsewhere the baseline runs. */
+function relaxedText({ exactOn }: Manifest): string {
+  const { relaxed, relaxedS8 } = exactOn!;
+  if (relaxed === "any") return "exact on every engine: dot products take at most 7 bits";
+  const dots = Object.keys(ENGINES) as RelaxedDot[];
+  const by = (on: ExactOn | undefined): readonly RelaxedDot[] => (on === "any" ? dots : (on ?? []));
+  const covered = dots.filter((d) => by(relaxed).includes(d) || by(relaxedS8).includes(d));
+  const rest = dots.filter((d) => !covered.includes(d));
+  const list = (some: readonly RelaxedDot[]): string => some.map((d) => ENGINES[d]).join(", ");
+  return `exact on ${list(covered) || "no engine"}${rest.length > 0 ? `; baseline on ${list(rest)}` : ""}`;
+}
+
+function facts(m: Manifest, layers: readonly LayerReport[]): string {
   const { sizes, constantChannels: k } = m;
-  const code = [sizes.code.baseline, sizes.code.relaxed].filter((n) => n !== undefined).map(bytesText);
+  const { baseline, relaxed, relaxedS8 } = sizes.code;
+  const code = Object.entries({ baseline, relaxed, "relaxed-s8": relaxedS8 }).flatMap(([name, n]) =>
+    n === undefined ? [] : [`${bytesText(n)} ${name}`],
+  );
   return table([
     ["rescales", rescaleSummary(m.rescales)],
     ["constant channels", `${k.folded} of ${k.total} folded away`],
     ["MACs", `${countText(m.macs.nominal)} nominal, ${countText(m.macs.executed)} executed`],
     ["weights", bytesText(sizes.weights)],
-    ["code", code.join(" baseline, ") + (code.length > 1 ? " relaxed" : "")],
+    ["code", code.length > 1 ? code.join(", ") : bytesText(baseline)],
+    ...(m.exactOn ? [["relaxed SIMD", relaxedText(m)]] : []),
     ["memory", `${bytesText(sizes.memory)}, of it ${bytesText(sizes.arenaPeak)} activations at peak`],
   ]);
 }
+    ...bounded(layers),
 
 function text({ manifest, report: r }: Compiled): string {
   return [
@@ -106,7 +145,7 @@ function text({ manifest, report: r }: Compiled): string {
       ["after", counts(r.ops.after)],
     ]),
     layerTable(r.layers, manifest.rescales),
-    facts(manifest),
+    facts(manifest, r.layers),
   ].join("\n");
 }
 
