@@ -1,5 +1,6 @@
 /** Bytes → module → pipeline → backend → artifact. No I/O. */
 import { manifestOf } from "./backends/wasm/artifact/build-manifest.ts";
+import { preload } from "./backends/wasm/assemble.ts";
 import { buildWasm, targetsOf } from "./backends/wasm/build.ts";
 import type { Compiled, CompileOptions } from "./compiled.ts";
 import { importModel as importOrdered } from "./frontend/import.ts";
@@ -85,18 +86,23 @@ export function lowerSigned(
   return exact === "any" || exact.includes("s8s8") ? lowered.value : undefined;
 }
 
+/** Lets others have the thread between two phases: what is being loaded, a page that shows progress. */
+const turn = (): Promise<void> => new Promise((done) => setTimeout(done));
+
 /** Compiles a model for a WebAssembly target. Errors come back as diagnostics; a throw is a bug in qc. */
 export async function compileModel(bytes: Uint8Array, options: CompileOptions): Promise<Result<Compiled>> {
-  const phase = (name: string): void => options.onPhase?.(name);
+  const phase = (name: string, share?: number): void => options.onPhase?.(name, share);
   const diagnostics: Diagnostic[] = [];
   const run = (module: Module, list: readonly (Pass | PassUse)[]): Result<Module> => {
-    const r = runPipeline(module, list, { onStart: phase });
+    const r = runPipeline(module, list, { onStart: phase, onProgress: phase });
     diagnostics.push(...r.diagnostics);
     return r;
   };
+  preload();
   phase("import");
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;
+  await turn();
   diagnostics.push(...imported.diagnostics);
   const uncarried = uncarriedPorts(imported.value);
   if (uncarried.length > 0) return fail(...diagnostics, ...uncarried);
@@ -107,6 +113,7 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   };
   const integer = run(imported.value, integerPasses(choices));
   if (!integer.ok) return fail(...diagnostics);
+  await turn();
   const proved = run(integer.value, provingPasses(choices));
   if (!proved.ok) return fail(...diagnostics);
   const fused = run(proved.value, kernelPasses);

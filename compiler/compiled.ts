@@ -28,8 +28,8 @@ export interface CompileOptions {
   readonly threads?: boolean;
   /** Also export every kernel by its name. */
   readonly profile?: boolean;
-  /** Called when a phase of the compilation begins. */
-  readonly onPhase?: (phase: string) => void;
+  /** Called when a phase of the compilation begins; during long ones also with the share that is done, from 0 to 1. */
+  readonly onPhase?: (phase: string, share?: number) => void;
 }
 
 /** One step of the integer graph, for `qc inspect`. */

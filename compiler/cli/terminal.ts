@@ -24,20 +24,28 @@ export function systemTerminal(): Terminal {
   };
 }
 
-/** Names the phase at work on a terminal, once a second has passed; `done` wipes the line. */
+/** Milliseconds before anything is shown, and between two shares of one phase. */
+const PATIENCE = 1000;
+const PACE = 100;
+
+/** Names the phase at work on a terminal, once a second has passed, and how far it is; `done` wipes the line. */
 export function progress(terminal: Terminal, { quiet, json }: CommonOptions) {
-  const started = performance.now();
   const shows = terminal.width !== undefined && !quiet && !json;
-  let shown = false;
+  const first = performance.now() + PATIENCE;
+  let next = first;
+  let shown = "";
   return {
-    phase(name: string): void {
-      if (!shows || performance.now() - started < 1000) return;
-      shown = true;
-      terminal.err(`\r\x1b[K${name} …`);
+    phase(name: string, share?: number): void {
+      const now = performance.now();
+      if (!shows || now < (share === undefined ? first : next)) return;
+      const text = share === undefined ? name : `${name} ${Math.floor(share * 100)} %`;
+      if (share !== undefined) next = now + PACE;
+      if (text !== shown) terminal.err(`\r\x1b[K${text} …`);
+      shown = text;
     },
     done(): void {
-      if (shown) terminal.err("\r\x1b[K");
-      shown = false;
+      if (shown !== "") terminal.err("\r\x1b[K");
+      shown = "";
     },
   };
 }

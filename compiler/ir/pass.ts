@@ -14,6 +14,8 @@ export interface PassOption {
 export interface PassContext {
   /** The pass's options as given; unknown ones have been refused. */
   readonly options: { readonly [name: string]: unknown };
+  /** Reports the share of the work that is done, from 0 to 1. */
+  readonly progress: (share: number) => void;
 }
 
 interface PassBase {
@@ -43,8 +45,12 @@ export interface PassUse {
 }
 
 /** Runs one pass. */
-export function runPass(module: Module, { pass, options = {} }: PassUse): Result<Module> {
-  if (pass.run) return pass.run(module, { options });
+export function runPass(
+  module: Module,
+  { pass, options = {} }: PassUse,
+  progress: (share: number) => void = () => {},
+): Result<Module> {
+  if (pass.run) return pass.run(module, { options, progress });
   const { rules } = pass;
   return ok(mapFuncs(module, (f) => greedy(f, rules)));
 }
@@ -58,6 +64,8 @@ export interface PipelineOptions {
   readonly stopAfter?: string;
   /** Called before each pass. */
   readonly onStart?: (pass: string) => void;
+  /** Called while long passes work, with the share that is done. */
+  readonly onProgress?: (pass: string, share: number) => void;
   /** Called after each pass with its time in milliseconds. */
   readonly onPhase?: (pass: string, ms: number) => void;
   /** Called after each pass with its output: for printing and dumping. */
@@ -68,7 +76,7 @@ export interface PipelineOptions {
 export function runPipeline(
   module: Module,
   passes: readonly (Pass | PassUse)[],
-  { verifyEach = false, startAfter, stopAfter, onStart, onPhase, onModule }: PipelineOptions = {},
+  { verifyEach = false, startAfter, stopAfter, onStart, onProgress, onPhase, onModule }: PipelineOptions = {},
 ): Result<Module> {
   const all = passes.map((p): PassUse => ("pass" in p ? p : { pass: p }));
   const names = all.map((u) => u.pass.name);
@@ -88,7 +96,7 @@ export function runPipeline(
     }
     onStart?.(name);
     const start = performance.now();
-    const result = runPass(at, use);
+    const result = runPass(at, use, (share) => onProgress?.(name, share));
     onPhase?.(name, performance.now() - start);
     diagnostics.push(...result.diagnostics);
     if (!result.ok) return fail(...diagnostics);

@@ -159,7 +159,9 @@ function nearestFloat(a: Rational, precision: number, least: number): number {
   if (below) exponent -= 1;
   const unit = Math.max(exponent - precision + 1, least);
   const scaled =
-    unit >= 0 ? rational(magnitude, a.den << BigInt(unit)) : rational(magnitude << BigInt(-unit), a.den);
+    unit >= 0
+      ? { num: magnitude, den: a.den << BigInt(unit) }
+      : { num: magnitude << BigInt(-unit), den: a.den };
   const value =
     Number(round(scaled, "half_even")) * 2 ** Math.min(unit, 1000) * 2 ** Math.max(unit - 1000, 0);
   return a.num < 0n ? -value : value;

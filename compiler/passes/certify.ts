@@ -53,11 +53,16 @@ function proofAttr(
   };
 }
 
-function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
+function certifyFunc(
+  func: Func,
+  progress: (share: number) => void,
+): { func: Func; diagnostics: Diagnostic[] } {
   const diagnostics: Diagnostic[] = [];
+  let done = 0;
   const ranges = analyzeRanges(func);
   // Operands change identity while the function is rebuilt; the ranges are those of the original values.
   const next = rebuild(func, (op, operands, b) => {
+    progress(done++ / func.ops.length);
     const wide = op.results.map(ranges.of).find(exceedsAccumulator);
     if (wide !== undefined) {
       const { min, max } = whole(wide);
@@ -72,14 +77,14 @@ function certifyFunc(func: Func): { func: Func; diagnostics: Diagnostic[] } {
       diagnostics.push(notCertified(op, 0, a, evaluateExact(specs[0]!, a), null, reason));
       return undefined;
     }
-    const done: Certified = certifySpecs(specs, intervals);
-    if (!done.ok) {
-      const { channel, a, expected, got, reason } = done.counterexample;
+    const result: Certified = certifySpecs(specs, intervals);
+    if (!result.ok) {
+      const { channel, a, expected, got, reason } = result.counterexample;
       diagnostics.push(notCertified(op, channel, a, expected, got, reason));
       return undefined;
     }
-    const proof = proofAttr(op, specs, intervals, done.certificate);
-    const attrs = { axis: op.attrs.axis!, rescale: rescaleAttr(done.rescale), proof };
+    const proof = proofAttr(op, specs, intervals, result.certificate);
+    const attrs = { axis: op.attrs.axis!, rescale: rescaleAttr(result.rescale), proof };
     return [
       b.add1("qc.rescale", operands, attrs, {
         loc: op.loc,
@@ -96,8 +101,8 @@ export const certify = definePass({
   summary: "Replace qc.requant by a certified dyadic qc.rescale.",
   requires: ["no-float"],
   ensures: ["certified"],
-  run: (module) => {
-    const done = module.funcs.map(certifyFunc);
+  run: (module, { progress }) => {
+    const done = module.funcs.map((f) => certifyFunc(f, progress));
     const diagnostics = done.flatMap((d) => d.diagnostics);
     return diagnostics.length > 0 ? fail(...diagnostics) : ok({ ...module, funcs: done.map((d) => d.func) });
   },

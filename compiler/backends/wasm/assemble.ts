@@ -7,6 +7,11 @@ export type Builder = InstanceType<Binaryen["Module"]>;
 /** A binaryen expression: a pointer into its heap, to be used exactly once. */
 export type Ref = number;
 
+/** Starts loading binaryen, so that it is there when the first module is assembled. A failure shows there. */
+export function preload(): void {
+  import("binaryen").catch(() => {});
+}
+
 /** Runs `build` on a fresh module with the features qc uses and returns the binary. Throws if it does not validate. */
 export async function assemble(
   build: (b: Binaryen, m: Builder) => void,

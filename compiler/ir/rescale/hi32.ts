@@ -117,15 +117,29 @@ function pickOne(channel: Channel, n: number): Pick | null {
   return null;
 }
 
+/** ⌊x·m / 2ⁿ⌋ for int32 x, |m| < 2^31 and n ≥ 32, exactly: both halves of the product stay below 2^53. */
+function quotient(x: number, m: number, unit: number): number {
+  const high = Math.floor(m / 65536);
+  const upper = x * high + Math.floor((x * (m - high * 65536)) / 65536);
+  return Math.floor(upper / (unit / 65536));
+}
+
 function isExact(problem: PointsProblem, pick: Pick, n: number, range: IntRange): boolean {
-  if (Math.abs(pick.m) >= 2 ** 31) return false;
-  const c = constantOf(pick, n);
-  const fits = [range.min, range.max].every((a) => {
-    const v = (BigInt(a) * BigInt(pick.m) + c) >> BigInt(n);
-    return v >= -(1n << 31n) && v < 1n << 31n;
-  });
-  const window = fits ? exactWindowOf(problem, [pick.m], n) : null;
-  return window !== null && c >= window.lo && c <= window.hi;
+  const { m, a0, h } = pick;
+  if (Math.abs(m) >= 2 ** 31) return false;
+  const unit = 2 ** n;
+  for (const a of [range.min, range.max]) if (!isInt32(quotient(a + a0, m, unit) + h)) return false;
+  const { lower, upper } = problem.constraints;
+  if (lower.k.length === 0 || upper.k.length === 0) {
+    const c = constantOf(pick, n);
+    const window = exactWindowOf(problem, [m], n);
+    return window !== null && c >= window.lo && c <= window.hi;
+  }
+  for (let i = 0; i < lower.k.length; i++)
+    if (quotient(lower.a[i]! + a0, m, unit) + h < lower.k[i]!) return false;
+  for (let i = 0; i < upper.k.length; i++)
+    if (quotient(upper.a[i]! + a0, m, unit) + h >= upper.k[i]!) return false;
+  return true;
 }
 
 function channelOf(

@@ -43,24 +43,32 @@ export const emptyConstraints = (): Constraints => ({
   last: Number.NEGATIVE_INFINITY,
 });
 
-/** Appends (x, y), x non-decreasing and y increasing, to a hull; `turn` is +1 for the upper hull, −1 for the lower. */
-function pushHull(xs: number[], ys: number[], x: number, y: number, turn: 1 | -1): void {
-  if (xs.length > 0 && xs[xs.length - 1] === x) {
+/** A convex hull under construction; x non-decreasing and y increasing. */
+interface Hull {
+  readonly x: number[];
+  readonly y: number[];
+  /** Entries behind it are left over. */
+  size: number;
+}
+
+const hull = (): Hull => ({ x: [], y: [], size: 0 });
+
+/** Appends (x, y); `turn` is +1 for the upper hull, −1 for the lower. */
+function pushHull(to: Hull, x: number, y: number, turn: 1 | -1): void {
+  const { x: xs, y: ys } = to;
+  let n = to.size;
+  if (n > 0 && xs[n - 1] === x) {
     if (turn < 0) return;
-    xs.pop();
-    ys.pop();
+    n--;
   }
-  for (let i = xs.length - 1; i >= 1; i--) {
-    const x1 = xs[i] as number;
-    const y1 = ys[i] as number;
-    const x0 = xs[i - 1] as number;
-    const y0 = ys[i - 1] as number;
-    if (turn * ((y1 - y0) * (x - x1) - (y - y1) * (x1 - x0)) > 0) break;
-    xs.pop();
-    ys.pop();
+  for (; n >= 2; n--) {
+    const x1 = xs[n - 1]!;
+    const y1 = ys[n - 1]!;
+    if (turn * ((y1 - ys[n - 2]!) * (x - x1) - (y - y1) * (x1 - xs[n - 2]!)) > 0) break;
   }
-  xs.push(x);
-  ys.push(y);
+  xs[n] = x;
+  ys[n] = y;
+  to.size = n + 1;
 }
 
 /** Outputs beyond this many steps are not enumerated. */
@@ -99,21 +107,19 @@ export function addSteps(
   const last = alpha === 0n ? first : clampedStep(numMax, gamma, rule, jLo, jHi);
   if (last - first > MAX_STEPS) return false;
 
-  const lowerA: number[] = [];
-  const lowerK: number[] = [];
-  const upperA: number[] = [];
-  const upperK: number[] = [];
+  const lower = hull();
+  const upper = hull();
   let windowMin = aMin;
   let windowMax = aMax;
   if (first > jLo) {
-    pushHull(lowerA, lowerK, aMin, first, 1);
+    pushHull(lower, aMin, first, 1);
     if (onBoundary(numMin, gamma, rule, first)) out.tiesUp++;
   }
   if (first < last) {
-    const inverse = toNumber({ num: gamma, den: alpha });
-    const intercept = toNumber({ num: beta, den: gamma });
+    const inverse = ratio(gamma, alpha);
+    const intercept = ratio(beta, gamma);
     const reach = Math.abs(intercept) + Math.max(Math.abs(first), Math.abs(last)) + 1;
-    const error = inverse * reach * 2 ** -50;
+    const error = inverse * reach * 2 ** -49;
     const divisor = 2n * alpha;
     for (let j = first + 1; j <= last; j++) {
       const offset = stepOffset(rule, j);
@@ -131,18 +137,18 @@ export function addSteps(
       }
       if (j === jLo + 1) windowMin = threshold - 1;
       if (j === jHi) windowMax = threshold;
-      pushHull(lowerA, lowerK, threshold, j, 1);
-      pushHull(upperA, upperK, threshold - 1, j, -1);
+      pushHull(lower, threshold, j, 1);
+      pushHull(upper, threshold - 1, j, -1);
     }
   }
   if (last < jHi) {
-    pushHull(upperA, upperK, aMax, last + 1, -1);
+    pushHull(upper, aMax, last + 1, -1);
     if (onBoundary(numMax, gamma, rule, last + 1)) out.tiesDown++;
   }
 
   const sign = mirrored ? -1 : 1;
-  append(out.lower, lowerK, shift, lowerA, sign, b);
-  append(out.upper, upperK, shift, upperA, sign, b);
+  append(out.lower, lower, shift, sign, b);
+  append(out.upper, upper, shift, sign, b);
   const span = mirrored ? { min: -windowMax, max: -windowMin } : { min: windowMin, max: windowMax };
   if (first < last) {
     out.window = { min: Math.min(out.window.min, span.min), max: Math.max(out.window.max, span.max) };
@@ -156,10 +162,16 @@ function onBoundary(num: bigint, den: bigint, rule: StepRule, j: number): boolea
   return 2n * num === BigInt(2 * j + stepOffset(rule, j)) * den;
 }
 
-function append(to: Points, k: number[], shift: number, a: number[], sign: 1 | -1, b: number): void {
-  for (let i = 0; i < k.length; i++) {
-    to.k.push((k[i] as number) + shift);
-    to.a.push(sign * (a[i] as number));
+function append(to: Points, from: Hull, shift: number, sign: 1 | -1, b: number): void {
+  for (let i = 0; i < from.size; i++) {
+    to.k.push(from.y[i]! + shift);
+    to.a.push(sign * from.x[i]!);
     to.b.push(b);
   }
+}
+
+/** Within three roundings. */
+function ratio(num: bigint, den: bigint): number {
+  const [n, d] = [Number(num), Number(den)];
+  return Number.isFinite(n) && Number.isFinite(d) ? n / d : toNumber({ num, den });
 }

@@ -2,7 +2,7 @@
 import type { Dense, Op } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { type ChannelRange, rangeAt } from "../../ir/ranges.ts";
-import { intMax, intMin } from "../../ir/types.ts";
+import { type IntType, intMax, intMin } from "../../ir/types.ts";
 
 export interface Linear {
   readonly weights: Dense;
@@ -90,8 +90,11 @@ export function fitsAnySubset(l: Linear, x: ChannelRange): boolean {
       Math.abs((l.padding ?? min) - l.inputZero),
     );
   }
+  const { data, elem } = l.weights;
   const perOutput = l.outputs / l.inputs;
-  const { data } = l.weights;
+  const terms = l.taps * (l.depthwise ? 1 : l.inputs);
+  const most = reach.reduce((a, b) => Math.max(a, b), 0);
+  if (elem.kind === "int" && terms * most * largest(elem, l.zero) <= 2 ** 31 - 1) return true;
   const step = l.inputs > 1 && !l.depthwise ? l.index(0, 0, 1) - l.index(0, 0, 0) : 0;
   for (let o = 0; o < l.outputs; o++) {
     let sum = 0;
@@ -105,3 +108,7 @@ export function fitsAnySubset(l: Linear, x: ChannelRange): boolean {
   }
   return true;
 }
+
+/** Largest distance of a value of the type from `zero`. */
+const largest = (elem: IntType, zero: number): number =>
+  Math.max(Math.abs(intMin(elem) - zero), Math.abs(intMax(elem) - zero));
