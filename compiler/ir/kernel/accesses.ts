@@ -34,8 +34,12 @@ export interface Accesses {
   readonly list: readonly Access[];
   /** Of each statement, what is inside it included: the first of its accesses in the list, and the first behind them. */
   readonly spans: ReadonlyMap<Stmt, readonly [number, number]>;
-  /** How often the body of each loop runs; loops of unknown bounds are missing. */
+  /** How often the body of each loop runs, at most; loops of unknown bounds are missing. */
   readonly turns: ReadonlyMap<string, number>;
+  /** Loops that may run less often. */
+  readonly inexact: ReadonlySet<string>;
+  readonly kernel: Kernel;
+  readonly buffers: ReadonlyMap<string, Buffer>;
 }
 
 const LOAD_BYTES: { readonly [K in Exclude<LoadOp, "load">]: number } = {
@@ -97,7 +101,9 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
   const list: Access[] = [];
   const turns = new Map<string, number>();
   const spans = new Map<Stmt, readonly [number, number]>();
+  const inexact = new Set<string>();
   const values = new Map<string, Value>();
+  const lets = new Map<string, Expr>();
 
   const value = (e: Expr): Value => {
     if (e.k === "const") return typeof e.value === "number" ? constant(e.value) : undefined;
@@ -121,6 +127,23 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
     }
     turns.set(name, most - least + 1);
     return { terms: new Map([[name, 1]]), constant: least };
+  };
+
+  /** An upper bound of an i32. */
+  const atMost = (e: Expr): number | undefined => {
+    const v = value(e);
+    if (v !== undefined) {
+      let sum: number | undefined = v.constant;
+      for (const [name, c] of v.terms) {
+        const n = turns.get(name);
+        sum = n === undefined || sum === undefined ? undefined : sum + Math.max(0, c * (n - 1));
+      }
+      return sum;
+    }
+    if (e.k === "var" && lets.has(e.name)) return atMost(lets.get(e.name)!);
+    if (e.k !== "op" || e.op !== "min_s.i32") return undefined;
+    const bounds = e.args.map(atMost).filter((b) => b !== undefined);
+    return bounds.length > 0 ? Math.min(...bounds) : undefined;
   };
 
   const visit = (stmts: readonly Stmt[], loops: readonly For[], ifs: readonly Stmt[]): void => {
@@ -159,6 +182,7 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
         case "set":
           reads(s, s.value);
           values.set(s.name, s.value.type === "i32" ? value(s.value) : undefined);
+          if (s.k === "let") lets.set(s.name, s.value);
           break;
         case "store":
           reads(s, s.addr);
@@ -200,8 +224,14 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
       reads(s, s.end);
       const start = value(s.start);
       const length = combine(value(s.end), start, -1);
-      const n = length?.terms.size === 0 ? Math.max(1, Math.ceil(length.constant / s.step)) : undefined;
+      const exact = length?.terms.size === 0;
+      const most = exact ? length.constant : atMost(s.end);
+      const base = start?.terms.size === 0 ? start.constant : undefined;
+      const span = exact || most === undefined || base === undefined ? most : most - base;
+      const known = span !== undefined && (exact || base !== undefined);
+      const n = known ? Math.max(1, Math.ceil(span / s.step)) : undefined;
       if (n !== undefined) turns.set(s.i, n);
+      if (!exact) inexact.add(s.i);
       const turn: Value = n === undefined ? undefined : { terms: new Map([[s.i, 1]]), constant: 0 };
       values.set(s.i, combine(start, turn, s.step));
       const advancing = advances(s);
@@ -212,14 +242,14 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
       for (const [name, step] of advancing)
         values.set(
           name,
-          step === undefined || n === undefined
+          step === undefined || n === undefined || !exact
             ? undefined
             : combine(before.get(name), constant(step * n), 1),
         );
     }
   };
   visit(kernel.body, [], []);
-  return { list, spans, turns };
+  return { list, spans, turns, inexact, kernel, buffers };
 }
 
 /** Names a block assigns, other than those it declares. */

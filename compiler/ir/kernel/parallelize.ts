@@ -3,6 +3,7 @@
  * threads only wait for each other between kernels; one with too little work stays as it is and runs on one thread.
  */
 import { type Accesses, accessesOf, assigned, type For } from "./accesses.ts";
+import { writesBeforeReads } from "./dry-run.ts";
 import { type Buffer, c32, type Expr, type Kernel, type Program, type Stmt } from "./ir.ts";
 import { type Marks, raceOf } from "./races.ts";
 
@@ -81,6 +82,19 @@ function shareOut(original: Kernel, cx: Context): readonly Kernel[] {
   }
   const gains = parts.map((p) => cost(p.stmts, facts) - p.split.times[0]! >= cx.leastGain);
   if (!gains.some(Boolean)) return [original];
+  const inCopies = (name: string, i: number): boolean => gains[i] === true && parts[i]!.split.own.has(name);
+  const copied = new Set(parts.flatMap((p, i) => [...p.split.own].filter((name) => inCopies(name, i))));
+  for (const name of copied)
+    if (
+      readsWhatCopiesHold(
+        name,
+        parts.map((p) => p.stmts),
+        (i) => inCopies(name, i),
+        lets,
+        facts,
+      )
+    )
+      return [original];
   return parts.map(({ stmts, split }, i): Kernel => {
     const own = gains[i] ? split.own : new Set<string>();
     const body = gains[i] ? stmts.map((s) => marked(s, split.marks, fresh)) : stmts;
@@ -97,6 +111,27 @@ function shareOut(original: Kernel, cx: Context): readonly Kernel[] {
       body: [...lets, ...body.map((s) => renamed(s, rename))],
     };
   });
+}
+
+/** Whether parts that use the buffer itself may need what parts that work on copies of it wrote there. */
+function readsWhatCopiesHold(
+  name: string,
+  parts: readonly (readonly Stmt[])[],
+  inCopies: (part: number) => boolean,
+  lets: readonly Stmt[],
+  facts: Accesses,
+): boolean {
+  const first = parts.findIndex((_, i) => inCopies(i));
+  for (let from = first + 1; from < parts.length; from++) {
+    const rest = parts.slice(from);
+    const until = rest.findIndex((_, i) => inCopies(from + i));
+    const body = rest.slice(0, until < 0 ? undefined : until).flat();
+    from += until < 0 ? rest.length : until;
+    if (!within(facts, body).list.some((a) => a.buf === name && !a.write)) continue;
+    const all: Stmt = { k: "for", i: "part", start: c32(0), end: c32(1), step: 1, body };
+    if (!writesBeforeReads([...lets, all], all, false, name, facts.buffers)) return true;
+  }
+  return false;
 }
 
 /**

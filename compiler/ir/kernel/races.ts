@@ -5,6 +5,7 @@
  */
 import { type Access, type Accesses, assigned, type For } from "./accesses.ts";
 import { disjoint, hull } from "./disjoint.ts";
+import { writesBeforeReads } from "./dry-run.ts";
 import type { Stmt } from "./ir.ts";
 
 /** How statements are shared out: the turns of a loop, or a statement as a whole to the one thread that gets such statements. */
@@ -21,14 +22,16 @@ export interface Race {
 
 /** The first reason why the accesses of a kernel, or of a part of it, are not safe to share out like this. */
 export function raceOf(
-  { list, turns }: Pick<Accesses, "list" | "turns">,
+  facts: Accesses,
   marks: Marks,
   isPrivate: (buf: string) => boolean,
   constants: ReadonlySet<string>,
 ): Race | undefined {
+  const { list, turns, inexact } = facts;
   for (const [s, how] of marks)
     if (how === "turns" && s.k === "for") {
-      if (!turns.has(s.i)) return { text: `the parallel loop %${s.i} has no constant number of turns` };
+      if (!turns.has(s.i) || inexact.has(s.i))
+        return { text: `the parallel loop %${s.i} has no constant number of turns` };
       const [name] = assigned(s.body);
       if (name !== undefined) return { text: `the parallel loop %${s.i} assigns %${name}` };
     }
@@ -38,7 +41,9 @@ export function raceOf(
   for (const a of list) if (!constants.has(a.buf)) byBuffer.set(a.buf, [...(byBuffer.get(a.buf) ?? []), a]);
   for (const [buf, all] of byBuffer) {
     if (!all.some((a) => a.write)) continue;
-    const text = isPrivate(buf) ? privateRace(all, units, turns) : sharedRace(all, units, marks, turns);
+    const text = isPrivate(buf)
+      ? privateRace(buf, all, units, marks, facts)
+      : sharedRace(all, units, marks, turns);
     if (text !== undefined) return { buf, text: `${text} @${buf}` };
   }
   return undefined;
@@ -97,7 +102,23 @@ function sharedRace(all: readonly Access[], units: Units, marks: Marks, turns: T
  * A thread finds in its copy what it wrote itself: all that a read uses was written before, by the same turn where that writes at
  * all and otherwise by every thread, with no other shared-out write in between.
  */
-function privateRace(all: readonly Access[], units: Units, turns: Turns): string | undefined {
+function privateRace(
+  buf: string,
+  all: readonly Access[],
+  units: Units,
+  marks: Marks,
+  { turns, inexact, kernel, buffers }: Accesses,
+): string | undefined {
+  const dry = new Map<Stmt, boolean>();
+  const fills = (unit: Stmt | undefined): boolean => {
+    if (unit === undefined) return false;
+    const known = dry.get(unit);
+    if (known !== undefined) return known;
+    const split = marks.get(unit) === "turns";
+    const answer = writesBeforeReads(kernel.body, unit, split, buf, buffers);
+    dry.set(unit, answer);
+    return answer;
+  };
   const writers = new Set(all.filter((a) => a.write).map((a) => units.get(a)));
   for (const [at, r] of all.entries()) {
     if (r.write) continue;
@@ -105,8 +126,11 @@ function privateRace(all: readonly Access[], units: Units, turns: Turns): string
     const from = writers.has(unit) ? unit : undefined;
     const before = all.slice(0, at).filter((w) => w.write);
     const foreign = before.findLastIndex((w) => units.get(w) !== undefined && units.get(w) !== unit);
-    const certain = before.slice(foreign + 1).filter((w) => units.get(w) === from && w.ifs.length === 0);
-    if (!covers(certain, r, turns)) return "a thread may read what it did not write in its copy of";
+    const certain = before
+      .slice(foreign + 1)
+      .filter((w) => units.get(w) === from && w.ifs.length === 0 && !w.loops.some((l) => inexact.has(l.i)));
+    if (!covers(certain, r, turns) && !(from !== undefined && fills(from)))
+      return "a thread may read what it did not write in its copy of";
   }
   return undefined;
 }
