@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { compileModel } from "../compiler/compile.ts";
 import type { Compiled } from "../compiler/compiled.ts";
+import type { Schedule } from "../compiler/passes/lower/schedule/schedule.ts";
 import { tunablesOf } from "../compiler/tune.ts";
 import { parseTuning, type TuningEntry, type TuningFile, tuningFile } from "../compiler/tuning.ts";
 import { loadModel } from "../runtime/index.ts";
@@ -125,7 +126,7 @@ describe("compiling with one", () => {
     const [known] = tunablesOf(plainly.compiled);
     const { schedule } = known!.candidates[0]!;
     const entries: TuningEntry[] = [
-      { target: "wasm-simd", key: known!.key, schedule: { ...schedule, rows: 77 }, ratio },
+      { target: "wasm-simd", key: known!.key, schedule: { ...schedule, rows: 77 } as Schedule, ratio },
       { target: "wasm-relaxed", key: "contraction of another model", schedule, ratio },
     ];
     const result = await compileModel(onnx, { target: "wasm", tuning: tuningFile({ ...facts, entries }) });

@@ -132,7 +132,7 @@ describe("instructions of the hot loops", () => {
     "%s, %s: a K-group loads its weights once and spreads each row once",
     (name, kind) => {
       const { f, choice } = layers.get(name)![kind];
-      const { rows, panels, widen } = choice!.schedule;
+      const { rows, panels, widen } = tiled(choice!).schedule;
       expect(widen).toBe(kind === "relaxed" ? "nothing" : "both");
       const { own } = tileLoops(f).at(-1)!;
       const groups = dotsOf(own) / (rows * panels * 2);
@@ -145,11 +145,17 @@ describe("instructions of the hot loops", () => {
   );
 });
 
+function tiled({ work, schedule }: Choice) {
+  if (schedule.family !== "contraction") throw new Error("not made of tiles");
+  return { work, schedule };
+}
+
 /** Turns of the loops inside of a tile, outermost first, and multiply-accumulates of the tile. */
 function turnsOf(
-  { work, schedule }: Choice,
+  choice: Choice,
   target: Target,
 ): { readonly turns: readonly number[]; readonly macs: number } {
+  const { work, schedule } = tiled(choice);
   const groups = Math.ceil(work.length / (target.dot4 || schedule.widen === "nothing" ? 4 : 2));
   const looped = groups > schedule.unroll ? [Math.floor(groups / schedule.unroll)] : [];
   const turns = [...(work.pieces > 1 ? [work.pieces] : []), ...looped];
@@ -171,7 +177,7 @@ function countsOf({ f, choice }: Kernel, target: Target): Counts {
   const { own } = hotLoop(f);
   const perDot = target.dot4 ? 16 : 8;
   const hot = rounded((dotsOf(own) * perDot) / working(own).length);
-  if (choice === undefined) return { hot };
+  if (choice?.schedule.family !== "contraction") return { hot };
   const loops = tileLoops(f);
   const { turns, macs } = turnsOf(choice, target);
   let times = 1;
@@ -234,7 +240,7 @@ test.each([
 ])("%s, relaxed: the estimate is at least %d of the dot product's peak", (name, share) => {
   const { f, choice } = layers.get(name)!.relaxed;
   const { turns, macs } = turnsOf(choice!, wasmRelaxed);
-  const { work, schedule } = choice!;
+  const { work, schedule } = tiled(choice!);
   const whole = Math.floor(work.pixels / schedule.rows) * schedule.rows;
   expect(whole).toBe(work.pixels);
   const peak = 32;

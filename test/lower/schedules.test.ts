@@ -77,6 +77,8 @@ const SHAPES: readonly (readonly [string, Shape])[] = [
   ["3×3, rows that overlap", { h: 6, w: 5, c: 9, o: 10, k: [3, 3], pad: 1 }],
   ["3×3 of stride 2 in groups", { h: 9, w: 11, c: 8, o: 24, k: [3, 3], stride: 2, pad: 1, groups: 2 }],
   ["two images, weights of nine bits", { n: 2, h: 3, w: 4, c: 13, o: 17, wide: true }],
+  ["one position", { h: 1, w: 1, c: 37, o: 43 }],
+  ["two images of four positions, weights of nine bits", { n: 2, h: 2, w: 2, c: 18, o: 12, wide: true }],
   ["a residual, weights of nine bits", { h: 4, w: 6, c: 16, o: 12, wide: true, residual: true }],
 ];
 

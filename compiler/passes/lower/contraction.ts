@@ -12,14 +12,14 @@ import { convGeometry, type Geometry, matmulGeometry } from "./contraction-geome
 import { type Plan, planOf } from "./contraction-plan.ts";
 import { constantOf, stepsOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
-import { emitGemv, isGemv } from "./gemv.ts";
+import { emitGemv } from "./gemv.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
-import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool } from "./pooled.ts";
+import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool, windowOf } from "./pooled.ts";
 import { type Finisher, finisherOf } from "./residual.ts";
 import { PANEL } from "./schedule/contraction.ts";
 import { choose } from "./schedule/index.ts";
-import type { ContractionWork } from "./schedule/schedule.ts";
+import type { ContractionSchedule, ContractionWork } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { GROUP_BYTES, packedPanels, splitWeights, type WeightTerm } from "./weights.ts";
 import { addOutliers, extentOf, widenedInput, widenPanels } from "./widen.ts";
@@ -41,9 +41,15 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
         ? matmulGeometry(stage, root, weights)
         : undefined;
   if (geometry === undefined) return undefined;
-  return split === undefined && isGemv(stage, geometry)
-    ? emitGemv(stage, geometry)
-    : emitContraction(stage, geometry, split);
+  const bytes = CONTAINER_BYTES[container] === 1;
+  const terms = splitWeights(geometry, bytes ? 4 : 2, !bytes);
+  const choice = choose(workOf(stage, geometry, terms, split), stage.target, stage.tuning);
+  const { schedule } = choice;
+  const lowered =
+    schedule.family === "gemv"
+      ? emitGemv(stage, geometry, terms, schedule.vectors)
+      : emitContraction(stage, geometry, terms, schedule, split);
+  return { ...lowered, choice };
 }
 
 const VECTOR_BYTES = 16;
@@ -98,14 +104,19 @@ interface Emitter extends Operands {
   readonly pooling: Pooling | undefined;
 }
 
-function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): Lowered {
+function emitContraction(
+  stage: Stage,
+  g: Geometry,
+  terms: readonly WeightTerm[],
+  tile: ContractionSchedule,
+  split: Split | undefined,
+): Lowered {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const k = createKernel(stage.name);
   const bytes = CONTAINER_BYTES[x.container] === 1;
   const groupSize = bytes ? 4 : 2;
   const blocks = Math.ceil(g.n / PANEL);
-  const terms = splitWeights(g, groupSize, !bytes);
   const channels = g.n * (g.groups - 1) + blocks * PANEL;
   const packed = {
     weights: k.block.constant(packedPanels(g, terms, groupSize, !bytes, stage.panels), "w"),
@@ -115,9 +126,6 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
   const finisher = finisherOf(split?.before ?? stage, k.block, size);
   const pooling = split && poolingOf(split, k.block, size);
   const init = finisher.hasInit ? k.block.constant(bytesOf(finisher.init, "i32"), "init") : undefined;
-  const work = workOf(stage, g, terms.length - g.segments.length, finisher, pooling);
-  const choice = choose(work, stage.target, stage.tuning);
-  const tile = choice.schedule;
   const plan = planOf(g, y, finisher.residual, tile.strip);
   const widened = tile.widen === "nothing" ? undefined : widenedInput(k.block, plan.g);
   const both = tile.widen === "both";
@@ -179,16 +187,17 @@ function emitContraction(stage: Stage, g: Geometry, split: Split | undefined): L
     "part",
   );
   const reads = [...new Set(stage.inputs.map((l) => l.buffer))];
-  return { ...k.finish(reads, [y.buffer]), choice };
+  return k.finish(reads, [y.buffer]);
 }
 
 function workOf(
   stage: Stage,
   g: Geometry,
-  extra: number,
-  { residual }: Finisher,
-  pooling: Pooling | undefined,
+  terms: readonly WeightTerm[],
+  split: Split | undefined,
 ): ContractionWork {
+  const own = stepsOf(split?.before ?? stage);
+  const joins = own.some((o, i) => i > 0 && o.name === "qc.rescale" && o.operands.length === 2);
   return {
     family: "contraction",
     images: g.images,
@@ -198,7 +207,7 @@ function workOf(
     n: g.n,
     pieces: g.segments.length,
     length: g.segments[0]!.length,
-    extra,
+    extra: terms.length - g.segments.length,
     // One key for both signs: their kernels are alike.
     input: stage.inputs[0]!.container === "i8" ? "u8" : stage.inputs[0]!.container,
     output: stage.outputs[0]!.container,
@@ -207,8 +216,8 @@ function workOf(
     inGroup: g.inGroup,
     extent: extentOf(g),
     epilogue: stepsOf(stage).flatMap((o) => (o.name === "qc.rescale" ? [rescaleOf(o.attrs).class] : [])),
-    residual: residual !== undefined,
-    pool: pooling?.window,
+    residual: joins,
+    pool: split && windowOf(split),
   };
 }
 

@@ -12,13 +12,10 @@ import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
 import { type Finisher, finisherOf } from "./residual.ts";
 import { PANEL } from "./schedule/contraction.ts";
+import type { GemvSchedule } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
-import { packedPanels, splitWeights, type WeightTerm } from "./weights.ts";
+import { packedPanels, type WeightTerm } from "./weights.ts";
 
-/** Most pixels of an image: with two accumulators for each, one vector of columns leaves four registers. */
-const MOST_PIXELS = 6;
-/** Accumulators of a tile of several vectors. */
-const ACCUMULATORS = 8;
 const K_GROUP = 4;
 const LANES = 4;
 const VECTOR_BYTES = 16;
@@ -31,9 +28,6 @@ const PAIR = 4;
  */
 const CHUNK = 128;
 
-export const isGemv = (stage: Stage, g: Geometry): boolean =>
-  !stage.target.dot4 && stage.inputs[0]!.container === "u8" && g.rows * g.pixels <= MOST_PIXELS;
-
 /** What the tiles share. */
 interface Emitter {
   readonly g: Geometry;
@@ -44,18 +38,23 @@ interface Emitter {
   readonly odd: number;
   /** K-groups of a pixel. */
   readonly groups: number;
+  readonly vectors: GemvSchedule["vectors"];
   readonly init: string | undefined;
   readonly finisher: Finisher;
 }
 
-/** `stage` has no pool behind the contraction. */
-export function emitGemv(stage: Stage, g: Geometry): Lowered {
+/** `stage` has no pool behind the contraction; `terms` are its weights in K-groups of four; `vectors` of four columns in a tile. */
+export function emitGemv(
+  stage: Stage,
+  g: Geometry,
+  terms: readonly WeightTerm[],
+  vectors: GemvSchedule["vectors"],
+): Lowered {
   const [x] = stage.inputs as [Layout];
   const [y] = stage.outputs as [Layout];
   const k = createKernel(stage.name);
   const b = k.block;
   const blocks = Math.ceil(g.n / PANEL);
-  const terms = splitWeights(g, K_GROUP, false);
   const groups = terms.reduce((sum, t) => sum + t.groups, 0);
   const size = g.n * (g.groups - 1) + blocks * PANEL;
   const finisher = finisherOf(stage, b, Math.ceil(size / LANES) * LANES);
@@ -68,6 +67,7 @@ export function emitGemv(stage: Stage, g: Geometry): Lowered {
     x: b.scratch(2 * odd, "x"),
     odd,
     groups,
+    vectors,
     init: finisher.hasInit ? b.constant(bytesOf(finisher.init, "i32"), "init") : undefined,
     finisher,
   };
@@ -171,9 +171,6 @@ function gatherer(
     );
 }
 
-/** Vectors of four columns in a tile. */
-const vectorsOf = (pixels: number): number => [4, 2].find((v) => 2 * v * pixels <= ACCUMULATORS) ?? 1;
-
 /** All columns of one group of one image. */
 function emitColumns(b: Block, em: Emitter, image: Expr, group: Expr): void {
   const { g } = em;
@@ -181,7 +178,7 @@ function emitColumns(b: Block, em: Emitter, image: Expr, group: Expr): void {
   const blocks = Math.ceil(g.n / PANEL);
   const base = b.bind(scale(group, blocks * panelBytes), "pw");
   const first = b.bind(scale(group, g.n), "ch");
-  const vectors = vectorsOf(g.rows * g.pixels);
+  const { vectors } = em;
   const columns = (to: Block, count: number, panel: Expr, half: Expr): void => {
     const channel = to.bind(add(add(first, scale(panel, PANEL)), scale(half, LANES)), "ch");
     const pw = to.bind(add(add(base, scale(panel, panelBytes)), scale(half, VECTOR_BYTES)), "pw");

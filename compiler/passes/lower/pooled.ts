@@ -60,13 +60,18 @@ export interface Pooling {
 const LOW_TWICE = [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7];
 const SWAP = [8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7];
 
-/** Constants of the pool's epilogue are bound in `block`; `size` covers every channel a tile touches. */
-export function poolingOf({ pool, after }: Split, block: Block, size: number): Pooling {
-  const y = after.outputs[0]!;
+/** Rows and pixels that a pooled result combines. */
+export function windowOf({ pool }: Split): readonly [number, number] {
   const [, h, w] = pool.operands[0]!.type.shape as [number, number, number, number];
-  const whole = pool.name === "qc.reduce_sum";
-  const window = whole ? ([h, w] as const) : attr<readonly [number, number]>(pool, "kernel");
-  const strides = whole ? ([h, w] as const) : attr<readonly [number, number]>(pool, "strides");
+  return pool.name === "qc.reduce_sum" ? [h, w] : attr<readonly [number, number]>(pool, "kernel");
+}
+
+/** Constants of the pool's epilogue are bound in `block`; `size` covers every channel a tile touches. */
+export function poolingOf(split: Split, block: Block, size: number): Pooling {
+  const { pool, after } = split;
+  const y = after.outputs[0]!;
+  const window = windowOf(split);
+  const strides = pool.name === "qc.reduce_sum" ? window : attr<readonly [number, number]>(pool, "strides");
   const image = y.shape.length === 4;
   const place = {
     y,

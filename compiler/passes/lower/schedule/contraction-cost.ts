@@ -1,7 +1,7 @@
 /** What a contraction costs, in cycles: a sum over its tiles of inner loop, epilogue and overhead, and the widening of operands. */
 import type { Costs, Target } from "../../../ir/target.ts";
 import { groupsOf, PANEL, registersOf, spanOf } from "./contraction.ts";
-import type { ContractionSchedule, ContractionWork } from "./schedule.ts";
+import type { ContractionSchedule, ContractionWork, GemvSchedule } from "./schedule.ts";
 
 /** How many tiles of each size cover `count`: whole ones and a last one. */
 function cut(count: number, size: number): { readonly size: number; readonly count: number }[] {
@@ -86,6 +86,24 @@ export function contractionCycles(s: ContractionSchedule, w: ContractionWork, ta
   }
   const parts = (w.rows * w.pixels) / (s.strip.rows * s.strip.pixels);
   return cycles * parts * w.images + code * costs.code;
+}
+
+/** Gathering the activations, then tiles of all positions: two sums and two shifts for each vector of weights. */
+export function gemvCycles({ vectors }: GemvSchedule, w: ContractionWork, { costs }: Target): number {
+  const positions = w.rows * w.pixels;
+  const groups = w.pieces * Math.ceil(w.length / 4) + w.extra;
+  const tile = (v: number): number => {
+    const dots = (2 * v * positions) / costs.dots + (2 * v) / costs.shuffles;
+    const loads = 2 * positions * (v === 1 ? costs.splat / 2 : costs.splat) + v * costs.weight;
+    const finish = v * positions * ((w.epilogue.length || 1) * (costs.epilogue.hi32 ?? 0) + costs.join);
+    return (
+      groups * (Math.max(dots, costs.latency) + loads + costs.turn / 2) + finish + costs.tile + costs.loop
+    );
+  };
+  const columns = cut(Math.ceil(w.n / 4), vectors);
+  const gathered = (positions * groups * 4) / 16;
+  const tiles = columns.reduce((sum, c) => sum + c.count * tile(c.size), 0);
+  return w.images * w.groups * (tiles + gathered * costs.widenInput);
 }
 
 /** Of the K loop's body: loads, dot products, additions. */

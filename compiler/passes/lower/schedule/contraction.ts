@@ -1,6 +1,6 @@
 /** The schedules a contraction may have. */
 import type { Target } from "../../../ir/target.ts";
-import type { ContractionSchedule, ContractionWork, Strip } from "./schedule.ts";
+import type { ContractionSchedule, ContractionWork, GemvSchedule, Strip } from "./schedule.ts";
 
 /** Output channels of a panel. */
 export const PANEL = 8;
@@ -29,6 +29,19 @@ export function registersOf(
   const late = s.rows === 1 && (w.input === "i16" || target.dot4 || s.widen !== "nothing");
   const weights = late ? 1 : each * s.panels;
   return each * s.panels * s.rows + weights + 1 + (fused ? 0 : 1);
+}
+
+/** Most positions of an image of a `gemv`: with two accumulators for each, one vector of columns leaves four registers. */
+const GEMV_POSITIONS = 6;
+/** Accumulators of a tile of several vectors. */
+const GEMV_ACCUMULATORS = 8;
+
+export function gemvSchedules(w: ContractionWork, target: Target): GemvSchedule[] {
+  const positions = w.rows * w.pixels;
+  if (target.dot4 || w.input !== "u8" || w.pool || positions > GEMV_POSITIONS) return [];
+  const fitting = ([4, 2, 1] as const).filter((v) => v === 1 || 2 * v * positions <= GEMV_ACCUMULATORS);
+  const needed = fitting.filter((v) => v === 1 || 4 * v < 2 * w.n);
+  return needed.map((vectors) => ({ family: "gemv", vectors }));
 }
 
 export function contractionSchedules(w: ContractionWork, target: Target): ContractionSchedule[] {

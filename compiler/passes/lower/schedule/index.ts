@@ -1,16 +1,18 @@
 /** One cost model for all kernels that have schedules: the legal ones of a work, and the cheapest. */
 import type { Target } from "../../../ir/target.ts";
-import { contractionSchedules } from "./contraction.ts";
-import { contractionCycles } from "./contraction-cost.ts";
+import { contractionSchedules, gemvSchedules } from "./contraction.ts";
+import { contractionCycles, gemvCycles } from "./contraction-cost.ts";
 import { type Choice, keyOf, type Schedule, type Tuning, type Work } from "./schedule.ts";
 
 /** Every schedule the kernel can have; at least one. */
-export const legalSchedules = (work: Work, target: Target): readonly Schedule[] =>
-  contractionSchedules(work, target);
+export const legalSchedules = (work: Work, target: Target): readonly Schedule[] => [
+  ...gemvSchedules(work, target),
+  ...contractionSchedules(work, target),
+];
 
 /** Estimated cycles of a call. */
 export const costOf = (schedule: Schedule, work: Work, target: Target): number =>
-  contractionCycles(schedule, work, target);
+  schedule.family === "gemv" ? gemvCycles(schedule, work, target) : contractionCycles(schedule, work, target);
 
 /** The tuning's schedule where it has a legal one for this work, else the cheapest, the first of equals. */
 export function choose(work: Work, target: Target, tuning: Tuning | undefined): Choice {
@@ -39,6 +41,7 @@ const canonical = (value: unknown): string =>
 
 /** One line that tells schedules apart. */
 export function scheduleText(s: Schedule): string {
+  if (s.family === "gemv") return `all positions x${s.vectors * 4}, weights widened in registers`;
   const widened = { nothing: "bytes", input: "input widened", both: "both widened" }[s.widen];
   return `${s.rows}x${s.panels * 8} ${widened}, unroll ${s.unroll}, strip ${s.strip.rows}x${s.strip.pixels}`;
 }

@@ -19,6 +19,13 @@ export interface ContractionSchedule {
   readonly strip: Strip;
 }
 
+/** All positions of an image at once, weights widened in registers: for few positions on targets without a byte dot product. */
+export interface GemvSchedule {
+  readonly family: "gemv";
+  /** Vectors of four columns in a tile. */
+  readonly vectors: 1 | 2 | 4;
+}
+
 export interface Strip {
   readonly rows: number;
   readonly pixels: number;
@@ -62,7 +69,7 @@ export interface Choice {
 }
 
 export type Work = ContractionWork;
-export type Schedule = ContractionSchedule;
+export type Schedule = ContractionSchedule | GemvSchedule;
 
 /** Wanted schedules by the keys of their work, as a file has them: used only where they equal a legal one. */
 export type Tuning = ReadonlyMap<string, unknown>;
