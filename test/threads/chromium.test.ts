@@ -1,5 +1,5 @@
 /** Several threads in a real Chromium: with the headers of docs/threads.md, without them, and under a strict CSP. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Browser, chromium } from "playwright-core";
@@ -60,6 +60,8 @@ const nested = `import { measure } from "./use.js";
 postMessage(await measure({}).catch((e) => ({ error: String(e) })));
 `;
 
+const docs = readFileSync(new URL("../../docs/threads.md", import.meta.url), "utf8");
+
 const types: Record<string, string> = {
   html: "text/html",
   js: "text/javascript",
@@ -74,6 +76,8 @@ async function serve(headers: Record<string, string>): Promise<Server> {
   const input = { name: inputName(onnx), type: values.constructor.name, data: Array.from(values) };
   const files = new Map<string, Uint8Array | string>([
     ["index.html", '<!doctype html><meta charset="utf-8"><script type="module" src="page.js"></script>'],
+    ["served.html", '<script src="isolate.js"></script><script type="module" src="page.js"></script>'],
+    ["isolate.js", /```js\n(\/\/ isolate\.js[^`]*)```/.exec(docs)![1]!],
     ["page.js", page],
     ["use.js", use],
     ["nested.js", nested],
@@ -149,6 +153,26 @@ describe.skipIf(!present || !zooIsThere)("Chromium", () => {
       isolated: false,
       threadsReason: "the page is not cross-origin isolated",
     });
+  });
+
+  test("with the service worker of docs/threads.md instead of headers", async () => {
+    const server = await serve({});
+    const tab = await browser.newPage();
+    try {
+      await tab.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/served.html`);
+      const handle = await tab.waitForFunction(
+        () => {
+          const { result } = globalThis as { result?: { isolated: boolean } };
+          return result?.isolated && result;
+        },
+        undefined,
+        { timeout: 60_000 },
+      );
+      expect(await handle.jsonValue()).toEqual(several);
+    } finally {
+      await tab.close();
+      server.close();
+    }
   });
 
   test("with a worker script that is not there: one thread", async () => {

@@ -1,14 +1,26 @@
 /** Parallel loops: what is proved about them, and that kernels split this way compute the same in any order. */
 import { describe, expect, test } from "vitest";
+import { wasmRelaxed, wasmSimd } from "../../compiler/backends/wasm/target.ts";
+import { importModel } from "../../compiler/compile.ts";
 import type { Access, For } from "../../compiler/ir/kernel/accesses.ts";
 import { disjoint } from "../../compiler/ir/kernel/disjoint.ts";
 import { isShared, runProgram, runThreads } from "../../compiler/ir/kernel/interpreter.ts";
 import { c32, type Program } from "../../compiler/ir/kernel/ir.ts";
+import { legalize } from "../../compiler/ir/kernel/legalize.ts";
 import { parallelize } from "../../compiler/ir/kernel/parallelize.ts";
 import { parseProgram } from "../../compiler/ir/kernel/parser.ts";
 import { printProgram } from "../../compiler/ir/kernel/printer.ts";
 import { verifyProgram } from "../../compiler/ir/kernel/verifier.ts";
+import { runPipeline } from "../../compiler/ir/pass.ts";
+import { lowerModule } from "../../compiler/passes/lower/index.ts";
+import { integerPasses, kernelPasses, provingPasses } from "../../compiler/pipeline.ts";
 import { initialMemory } from "../kernel/harness.ts";
+import { loadModelBytes, zooIsThere } from "../zoo.ts";
+
+const targets = new Map([
+  ["baseline", wasmSimd],
+  ["relaxed", wasmRelaxed],
+]);
 
 const buffers = `input @x bytes 256 align 16
 output @y bytes 256 align 16
@@ -255,3 +267,40 @@ test("what is called disjoint is disjoint, by enumeration", () => {
   expect(possible).toBeGreaterThan(1000);
   expect(proved / possible).toBeGreaterThan(0.9);
 });
+
+describe.skipIf(!zooIsThere)(
+  "kernels of a real model, in any order of threads, on garbage in their own copies",
+  () => {
+    test.each([...targets.entries()])("%s", (_, target) => {
+      const imported = importModel(loadModelBytes("int8-qdq/mlperf_kws_dscnn"), {});
+      if (!imported.ok) throw new Error("import");
+      const choices = { keepQuantizers: false, foldConstants: true, grids: [] };
+      const passes = [...integerPasses(choices), ...provingPasses(choices), ...kernelPasses];
+      const fused = runPipeline(imported.value, passes);
+      if (!fused.ok) throw new Error("passes");
+      const lowered = lowerModule(fused.value, target);
+      if (!lowered.ok) throw new Error("lower");
+      const before = legalize(lowered.value.program, target);
+      const after = parallelize(before, { leastGain: 1 });
+      expect(verifyProgram(after)).toEqual([]);
+      expect(after.kernels.some((k) => (k.private ?? []).length > 0)).toBe(true);
+      const cost = (p: Program, parallel: boolean): number =>
+        p.kernels.filter((k) => isShared(k.body) === parallel).length;
+      expect(cost(after, true)).toBeGreaterThan(cost(after, false));
+      const outputs = before.buffers.filter((b) => b.role === "output").map((b) => b.name);
+      const results = (memory: ReadonlyMap<string, Uint8Array>) => outputs.map((name) => memory.get(name));
+      const inputs = () =>
+        new Map(
+          [...initialMemory(before, 3)].filter(([name]) =>
+            before.buffers.some((b) => b.name === name && b.role === "input"),
+          ),
+        );
+      const expected = results(runProgram(before, inputs()));
+      for (const order of [
+        [1, 0],
+        [0, 2, 1],
+      ])
+        expect(results(runThreads(after, order, inputs()))).toEqual(expected);
+    });
+  },
+);
