@@ -2,6 +2,9 @@
 import { describe, expect, it } from "vitest";
 import { wasmRelaxed, wasmSimd } from "../../compiler/backends/wasm/target.ts";
 import type { FuncBuilder } from "../../compiler/ir/builder.ts";
+import { isShared, runProgram, runThreads } from "../../compiler/ir/kernel/interpreter.ts";
+import { parallelize } from "../../compiler/ir/kernel/parallelize.ts";
+import { verifyProgram } from "../../compiler/ir/kernel/verifier.ts";
 import type { Func, Value } from "../../compiler/ir/module.ts";
 import { runPipeline } from "../../compiler/ir/pass.ts";
 import { fromNumber, rational } from "../../compiler/ir/rational.ts";
@@ -9,7 +12,7 @@ import { type IntType, int, intMax, intMin, sizeOf, tensor, U8 } from "../../com
 import { certify } from "../../compiler/passes/certify.ts";
 import { lowerProduct } from "../../compiler/passes/lower/product.ts";
 import { relaxedRefusal } from "../../runtime/relaxed.ts";
-import { hasRelaxed } from "../kernel/harness.ts";
+import { hasRelaxed, initialMemory } from "../kernel/harness.ts";
 import { type Random, randomFrom } from "./rescales.ts";
 import { checkStage, randomDense, randomPlace, type StageCase, stageFunc } from "./stages.ts";
 
@@ -209,6 +212,21 @@ describe("product", () => {
     ["a multiple of the strip", { m: 48, k: 512 }],
   ])("left operand in strips, %s", async (_, more) => {
     await check(5, { ...base, ...more });
+  });
+
+  it("shares out heads and rows between threads", async () => {
+    const func = build(8, { ...base, m: 24, k: 64, after: "residual" });
+    const args = func.params.map((p) => randomDense(randomFrom(4), p.value.type));
+    const inputs = func.params.map((p, i) => randomPlace(randomFrom(6), `x${i}`, p.value.type, false));
+    const output = randomPlace(randomFrom(6), "y", func.results[0]!.value.type, false);
+    const program = await checkStage(lowerProduct, { func, args, inputs, output });
+    const shared = parallelize(program, { leastGain: 0 });
+    expect(shared.kernels.some((k) => isShared(k.body))).toBe(true);
+    expect(verifyProgram(shared)).toEqual([]);
+    const memory = () => new Map([...initialMemory(shared, 3), ...initialMemory(program, 3)]);
+    const want = runProgram(program, memory()).get("y");
+    for (const order of [[0], [1, 0], [2, 0, 1]])
+      expect(runThreads(shared, order, memory()).get("y")).toEqual(want);
   });
 
   it("multiplies in the form that its operands and the target allow", async () => {

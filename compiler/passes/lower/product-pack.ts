@@ -27,7 +27,7 @@ export const packedBytes = (form: Form, k: number, n: number): number =>
   2 * Math.ceil(n / (2 * PANEL)) * panelBytes(form, k);
 
 /**
- * Vectors kept in locals of a kernel. Unlike constants in memory they may differ between the modules of one artifact, which
+ * Vectors made in registers. Unlike constants in memory they may differ between the modules of one artifact, which
  * multiply in different forms.
  */
 export interface Held {
@@ -40,7 +40,7 @@ export interface Held {
 export function heldIn(block: Block): Held {
   const known = new Map<string, Expr>();
   const once = (key: string, make: () => Expr): Expr => {
-    const made = known.get(key) ?? block.variable(make(), "h").ref;
+    const made = known.get(key) ?? block.bind(make(), "h");
     known.set(key, made);
     return made;
   };
