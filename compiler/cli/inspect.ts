@@ -1,5 +1,12 @@
 /** `qc inspect`: what a model becomes, without writing it. */
-import type { Manifest, PortLayout, RescaleCertificate, WasmTarget } from "../../runtime/format.ts";
+import type {
+  ExactOn,
+  Manifest,
+  PortLayout,
+  RelaxedDot,
+  RescaleCertificate,
+  WasmTarget,
+} from "../../runtime/format.ts";
 import { type Compiled, compileModel, type LayerReport, type OpCounts } from "../index.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 import { type ModelChoices, modelChoices } from "./model.ts";
@@ -30,13 +37,6 @@ function portText(p: PortLayout): readonly string[] {
   return [plain(p.name), `${p.dtype}[${p.shape.join(", ")}]`, grids.join(" and ")];
 }
 
-function layerTable(layers: readonly LayerReport[], rescales: readonly RescaleCertificate[]): string {
-  const byTensor = new Map(rescales.map((r) => [r.tensor, r]));
-  const head = [
-    "tensor",
-    "op",
-    "shape",
-    "MACs",
 /** How far integers may be from the real number they stand for. */
 const boundText = (bound: number): string => `within 1/2 + ${Number(bound.toPrecision(2))}`;
 
@@ -48,6 +48,13 @@ function bounded(layers: readonly LayerReport[]): readonly (readonly string[])[]
   return [["bounded", `${bounds.length} tensors ${most} steps of the real function, hence at most 1 off`]];
 }
 
+function layerTable(layers: readonly LayerReport[], rescales: readonly RescaleCertificate[]): string {
+  const byTensor = new Map(rescales.map((r) => [r.tensor, r]));
+  const head = [
+    "tensor",
+    "op",
+    "shape",
+    "MACs",
     "weights",
     "acc bits",
     "rescale",
@@ -122,6 +129,7 @@ function facts(m: Manifest, layers: readonly LayerReport[]): string {
   );
   return table([
     ["rescales", rescaleSummary(m.rescales)],
+    ...bounded(layers),
     ["constant channels", `${k.folded} of ${k.total} folded away`],
     ["MACs", `${countText(m.macs.nominal)} nominal, ${countText(m.macs.executed)} executed`],
     ["weights", bytesText(sizes.weights)],
@@ -130,7 +138,6 @@ function facts(m: Manifest, layers: readonly LayerReport[]): string {
     ["memory", `${bytesText(sizes.memory)}, of it ${bytesText(sizes.arenaPeak)} activations at peak`],
   ]);
 }
-    ...bounded(layers),
 
 function text({ manifest, report: r }: Compiled): string {
   return [
