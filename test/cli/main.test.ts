@@ -109,9 +109,17 @@ describe("a failed compile writes nothing", () => {
 describe("writeArtifact", () => {
   test("all files, package.json only where there is none, stale files removed", async () => {
     const dir = join(folder(), "a", "b");
-    const both = artifactFiles(await fixture(), "m");
+    const both = artifactFiles(await fixture({ exactOnS8: ["s8s8"] }), "m");
     expect(writeArtifact(dir, "m", both)).toBe(undefined);
-    const names = ["m.d.ts", "m.js", "m.json", "m.relaxed.wasm", "m.wasm", "package.json"];
+    const names = [
+      "m.d.ts",
+      "m.js",
+      "m.json",
+      "m.relaxed-s8.wasm",
+      "m.relaxed.wasm",
+      "m.wasm",
+      "package.json",
+    ];
     expect(readdirSync(dir).sort()).toEqual(names);
     for (const f of both) expect(new Uint8Array(readFileSync(join(dir, f.name)))).toEqual(f.bytes);
     expect(JSON.parse(readFileSync(join(dir, "package.json"), "utf8"))).toEqual({ type: "module" });
