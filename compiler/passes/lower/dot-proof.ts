@@ -105,6 +105,18 @@ const signedBytes = (data: Uint8Array): Int8Array => new Int8Array(data.buffer, 
 const join = (a: Range, b: Range): Range => ({ lo: Math.min(a.lo, b.lo), hi: Math.max(a.hi, b.hi) });
 const ZERO: Range = { lo: 0, hi: 0 };
 
+/** Of the bytes and 0. */
+function extremes(bytes: Int8Array): Range {
+  let lo = 0;
+  let hi = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const b = bytes[i]!;
+    if (b < lo) lo = b;
+    if (b > hi) hi = b;
+  }
+  return { lo, hi };
+}
+
 /** Whether an op puts bytes of its operands elsewhere, or zeros, and does nothing else. */
 function movesBytes(e: Expr & { readonly k: "op" }, resolve: (e: Expr) => Expr): boolean {
   if (e.op.startsWith("shuffle.")) return true;
@@ -135,7 +147,7 @@ export function exactness(kernel: Kernel, buffers: readonly Buffer[], stage: Sta
     if (known.has(name)) return known.get(name);
     const data = buffers.find((b) => b.name === name)?.data;
     let range = inputs.get(name);
-    if (data) range = signedBytes(data).reduce((r, b) => join(r, { lo: b, hi: b }), ZERO);
+    if (data) range = extremes(signedBytes(data));
     else if (
       range === undefined &&
       stored.has(name) &&
@@ -158,19 +170,21 @@ export function exactness(kernel: Kernel, buffers: readonly Buffer[], stage: Sta
     const ranges = parts?.map(bytesOf);
     return ranges?.every((r) => r !== undefined) ? ranges.reduce(join, ZERO) : undefined;
   };
-  const direct = new Map<string, Pairs>();
+  const direct = new Map<Uint8Array, Pairs>();
   /** Of weights read where they lie the pairs themselves, else what their bytes can make. */
   const pairsOf = (w: Expr): Pairs => {
     const all = w.k === "var" ? (values.get(w.name) ?? []) : [w];
     const data = all.map((e) =>
       e.k === "load" && e.offset % 2 === 0 ? buffers.find((b) => b.name === e.buf)?.data : undefined,
     );
-    if (data.every((d) => d !== undefined))
-      return all.flatMap((e, i) => {
-        const { buf } = e as Expr & { readonly k: "load" };
-        if (!direct.has(buf)) direct.set(buf, pairsIn(data[i]!));
-        return direct.get(buf)!;
+    if (data.every((d) => d !== undefined)) {
+      const lists = [...new Set(data)].map((d) => {
+        const pairs = direct.get(d) ?? pairsIn(d);
+        direct.set(d, pairs);
+        return pairs;
       });
+      return lists.length === 1 ? lists[0]! : lists.flat();
+    }
     const range = bytesOf(w);
     if (range === undefined) return EVERY_PAIR;
     const ends = [range.lo, range.hi].map((x) => Math.min(Math.max(x, -128), 127));
@@ -180,6 +194,7 @@ export function exactness(kernel: Kernel, buffers: readonly Buffer[], stage: Sta
   };
   let all: Exactness = "any";
   const seen = new Set<string>();
+  const judged = new Map<Pairs, Set<string>>();
   for (const { op, args } of dots) {
     const key = `${op} ${name(args[1]!)} ${name(args[2]!)}`;
     if (seen.has(key)) continue;
@@ -187,7 +202,13 @@ export function exactness(kernel: Kernel, buffers: readonly Buffer[], stage: Sta
     const x = bytesOf(args[2]!);
     const full = FULL[op]!;
     const fits = x !== undefined && x.lo >= full.lo && x.hi <= full.hi;
-    all = both(all, exactnessOf(op, pairsOf(args[1]!), fits ? x : full));
+    if (fits && x.lo >= 0 && x.hi <= 127) continue;
+    const range = fits ? x : full;
+    const pairs = pairsOf(args[1]!);
+    const before = judged.get(pairs) ?? new Set();
+    const question = `${op} ${range.lo} ${range.hi}`;
+    if (!before.has(question)) all = both(all, exactnessOf(op, pairs, range));
+    judged.set(pairs, before.add(question));
   }
   return all;
 }
