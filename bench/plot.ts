@@ -14,13 +14,13 @@ interface Peer {
 /** Told apart by shape as well as by colour. */
 const PEERS: readonly Peer[] = [
   {
-    name: "LiteRT.js int8, relaxed SIMD",
+    name: "LiteRT.js, relaxed SIMD",
     color: "#d55e00",
     symbol: "diamond",
     ratio: (m) => m.litert?.find((l) => l.build === "default")?.ratio,
   },
   {
-    name: "LiteRT.js int8, baseline SIMD (qc baseline too)",
+    name: "LiteRT.js compat, against qc baseline",
     color: "#e69f00",
     symbol: "triangle",
     ratio: (m) => m.litert?.find((l) => l.build === "compat")?.ratio,
@@ -88,7 +88,11 @@ export function ratiosSvg({ machine, models }: Results): string {
     backgroundColor: "#fff",
     title: {
       text: "How many times faster qc is",
-      subtext: `one thread, ${machine.engine}, ${machine.cpu} (${machine.extensions.join(", ")}), qc ${machine.commit}`,
+      subtext:
+        `one thread, ${machine.engine}, ${machine.cpu} (${machine.extensions.join(", ")}), qc ${machine.commit}, ` +
+        (machine.relaxedRefusal === undefined
+          ? "relaxed kernels"
+          : "baseline kernels: relaxed ones do not run here"),
       left: 12,
       top: 8,
     },
