@@ -143,7 +143,10 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
       const seen = new Map(engines.map((e): [StartEngine, Started[]] => [e, []]));
       const begin = performance.now();
       for (let i = 0; i < times && (i < 2 || performance.now() - begin < limitMs); i++)
-        for (const e of engines) seen.get(e)!.push(await startOnce(e));
+        for (const j of engines.keys()) {
+          const e = engines[(i + j) % engines.length]!;
+          seen.get(e)!.push(await startOnce(e));
+        }
       const of = (e: StartEngine): Spread => spreadOf(seen.get(e)!.map((s) => s.ms));
       const memory = (e: StartEngine): number => Math.max(...seen.get(e)!.map((s) => s.memoryBytes));
       const both = { qc: of("qc"), ort: of("ort"), memory: { qc: memory("qc"), ort: memory("ort") } };
