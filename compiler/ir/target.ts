@@ -15,6 +15,8 @@ export interface Costs {
   /** What loading a vector of weights into a register, or spreading a K-group of activations, takes from the dot products beside it. */
   readonly weight: number;
   readonly splat: number;
+  /** Reading packed weights of one more panel side by side, per K-group. */
+  readonly stream: number;
   /** Whether one instruction multiplies byte quads and accumulates. */
   readonly fused: boolean;
   /** Until an accumulator can be used again. */

@@ -30,12 +30,14 @@ export function groupCycles(
   const { costs } = target;
   const { dots, vectors, extensions, fused } = formOf(rows, panels, s, w, target);
   const spilled = Math.max(0, registersOf({ ...s, rows, panels }, w, target) - target.registers);
-  const multiply = dots / costs.dots + extensions / costs.shuffles;
+  // Half of the extensions run beside the dot products.
+  const multiply = dots / costs.dots + extensions / (2 * costs.shuffles);
+  const streams = s.widen === "both" ? 0 : (panels - 1) * costs.stream;
   const read = (vectors + rows + spilled) / costs.loads;
   const busy = Math.max(multiply, read, fused ? costs.latency : 1);
   // A single row multiplies from memory.
   const weight = rows === 1 ? costs.weight / 2 : costs.weight;
-  return busy + vectors * weight + rows * costs.splat + spilled * costs.spill;
+  return busy + streams + vectors * weight + rows * costs.splat + spilled * costs.spill;
 }
 
 const turnsOf = (groups: number, unroll: number): number =>
@@ -94,7 +96,8 @@ export function gemvCycles({ vectors }: GemvSchedule, w: ContractionWork, { cost
   const groups = w.pieces * Math.ceil(w.length / 4) + w.extra;
   const tile = (v: number): number => {
     const dots = (2 * v * positions) / costs.dots + (2 * v) / costs.shuffles;
-    const loads = 2 * positions * (v === 1 ? costs.splat / 2 : costs.splat) + v * costs.weight;
+    const streams = Math.max(0, v / 2 - 1) * costs.stream;
+    const loads = streams + 2 * positions * (v === 1 ? costs.splat / 2 : costs.splat) + v * costs.weight;
     const finish = v * positions * ((w.epilogue.length || 1) * (costs.epilogue.hi32 ?? 0) + costs.join);
     return (
       groups * (Math.max(dots, costs.latency) + loads + costs.turn / 2) + finish + costs.tile + costs.loop

@@ -27,7 +27,8 @@ export function registersOf(
   // Two sums per register of columns where byte quads are widened on their way.
   const each = fused || w.input === "i16" || s.widen === "both" ? 2 : 4;
   const late = s.rows === 1 && (w.input === "i16" || target.dot4 || s.widen !== "nothing");
-  const weights = late ? 1 : each * s.panels;
+  // Bytes are widened on their way to a register.
+  const weights = late ? (s.widen === "input" ? 3 : 1) : each * s.panels;
   return each * s.panels * s.rows + weights + 1 + (fused ? 0 : 1);
 }
 
