@@ -15,7 +15,8 @@ const isDirectory = (path: string): boolean =>
 
 /** The manifest's path from what the user named: a folder with one artifact, or a file of the artifact. */
 function manifestPath(path: string): string | Diagnostic {
-  if (!isDirectory(path)) return path.replace(/(\.relaxed(-s8)?)?\.(wasm|js|d\.ts|json)$/, ".json");
+  if (!isDirectory(path))
+    return path.replace(/(\.relaxed(-s8)?)?(\.threads|\.worker)?\.(wasm|js|d\.ts|json)$/, ".json");
   const found = readdirSync(path).filter(
     (n) => n.endsWith(".json") && isDirectory(path) && isOurs(join(path, n)),
   );
