@@ -134,6 +134,38 @@ describe("verifier", () => {
     ]);
   });
 
+  /** Two rows of a ring per turn; each step fills one slot and reads both, from `first` on. */
+  const ring = (filled: number): string => `for %c = 0 to 2 step 1 parallel {
+      for %i = 0 to ${filled} step 1 { store @s[mul.i32(%i, 16)], load.i8x16 @x[mul.i32(%i, 16)] }
+      for %m = 0 to 4 step 1 {
+        let %next = mul.i32(and.i32(add.i32(%m, 1), 1), 16)
+        store @s[%next], load.i8x16 @x[mul.i32(%m, 16)]
+        let %count = min_s.i32(sub.i32(8, mul.i32(%m, 2)), 2)
+        for %p = 0 to %count step 1 {
+          let %at = mul.i32(and.i32(add.i32(%m, %p), 1), 16)
+          store @y[add.i32(mul.i32(%c, 128), add.i32(mul.i32(%m, 32), mul.i32(%p, 16)))], load.i8x16 @s[%at]
+        }
+      }
+    }`;
+
+  test("accepts a private ring whose slots are filled before they are read", () => {
+    expect(messages(ring(1), " private(@s)")).toEqual([]);
+  });
+
+  test("refuses one whose first slot nobody fills", () => {
+    const body = ring(1).replace("store @s[mul.i32(%i, 16)]", "store @s[add.i32(mul.i32(%i, 16), 32)]");
+    expect(messages(body, " private(@s)")).toEqual([
+      "a thread may read what it did not write in its copy of @s",
+    ]);
+  });
+
+  test("refuses one whose slots depend on the parallel loop", () => {
+    const body = ring(1).replaceAll("and.i32(add.i32(%m,", "and.i32(add.i32(add.i32(%m, %c),");
+    expect(messages(body, " private(@s)")).toEqual([
+      "a thread may read what it did not write in its copy of @s",
+    ]);
+  });
+
   test("refuses private inputs", () => {
     expect(messages(`for %i = 0 to 16 step 1 parallel { ${copyRow("i")} }`, " private(@x)")).toEqual([
       'private "x" is not a temp buffer that the kernel writes',
