@@ -1,6 +1,8 @@
 /** The public API: re-exports only. */
 export type { ArtifactFile, WasmArtifact } from "./backends/wasm/artifact/files.ts";
 export { artifactFiles, possibleFiles } from "./backends/wasm/artifact/files.ts";
+export type { Observer } from "./calibrate.ts";
+export { calibrate } from "./calibrate.ts";
 export type { ImportOptions } from "./compile.ts";
 export { compileModel, importModel, parseModule, passes, runPasses } from "./compile.ts";
 export type { Compiled, CompileOptions, LayerReport, OpCounts, Report } from "./compiled.ts";

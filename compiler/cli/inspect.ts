@@ -8,13 +8,13 @@ import type {
   WasmTarget,
 } from "../../runtime/format.ts";
 import { type Compiled, compileModel, type LayerReport, type OpCounts } from "../index.ts";
+import { type CalibChoices, calibratedChoices } from "./calib.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
-import { type ModelChoices, modelChoices } from "./model.ts";
 import { bytesText, countText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface InspectCommand extends CommonOptions, ModelChoices {
+export interface InspectCommand extends CommonOptions, CalibChoices {
   readonly target: WasmTarget;
 }
 
@@ -159,21 +159,24 @@ function text({ manifest, report: r }: Compiled): string {
 export async function inspect(path: string, options: InspectCommand, terminal: Terminal): Promise<number> {
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
+  const choices = await calibratedChoices(path, bytes, options);
+  if (!choices.ok) return report(terminal, options, choices.diagnostics);
   const meter = progress(terminal, options);
   const { target } = options;
   const result = await compileModel(bytes, {
     target,
     path,
     external: externalDataBeside(path),
-    ...modelChoices(options),
+    ...choices.value,
     onPhase: meter.phase,
   });
   meter.done();
-  if (!result.ok) return report(terminal, options, result.diagnostics);
+  const diagnostics = [...choices.diagnostics, ...result.diagnostics];
+  if (!result.ok) return report(terminal, options, diagnostics);
   const { manifest, report: r } = result.value;
-  const code = report(terminal, options, result.diagnostics, { manifest, report: r });
+  const code = report(terminal, options, diagnostics, { manifest, report: r });
   if (code !== EXIT.ok || options.json) return code;
   terminal.out(text(result.value));
-  if (!options.quiet) terminal.out(`\n${footer(manifest, r.layers, result.diagnostics)}\n`);
+  if (!options.quiet) terminal.out(`\n${footer(manifest, r.layers, diagnostics)}\n`);
   return code;
 }

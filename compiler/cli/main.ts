@@ -35,6 +35,16 @@ const grids = () =>
     "put a float tensor on a grid of your own, for all that read it; may be repeated",
   ).argParser(collect);
 
+const calib = () =>
+  new Option(
+    "--calib <data.npz>",
+    "representative inputs: activations without a quantizer get the grid of the values they take on them",
+  );
+const observer = () =>
+  new Option("--observer <name>", "how calibration chooses a range from the values")
+    .choices(["minmax", "percentile", "mse"])
+    .default("minmax");
+
 /** Everything but the actions: `act` starts the command of a module by its exported name. */
 function program(terminal: Terminal, finish: (code: number) => void): Command {
   const act =
@@ -65,6 +75,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(target())
     .option("-o, --output <folder>", "where to write", "dist")
     .addOption(grids())
+    .addOption(calib())
+    .addOption(observer())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .option("--threads", "also make modules for several threads, on a shared memory")
     .option("--debug-tensors", "keep every quantizer's tensor, for qc verify")
@@ -74,6 +86,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
   command("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
     .addOption(target())
     .addOption(grids())
+    .addOption(calib())
+    .addOption(observer())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./inspect.ts")).inspect(model, options, terminal)));
 

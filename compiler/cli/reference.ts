@@ -49,6 +49,10 @@ function fetch(port: Port, d: Dense, raw: boolean): TensorData {
   return out;
 }
 
+/** What the interpreter takes for tensors by input name. */
+export const inputsFrom = (module: Module, tensors: Tensors): ReadonlyMap<string, Dense> =>
+  new Map(module.funcs[0]!.params.map((p) => [p.name, feed(p, tensors.get(p.name)!)]));
+
 export interface Result {
   readonly port: Port;
   readonly data: TensorData;

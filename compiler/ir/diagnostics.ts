@@ -25,6 +25,8 @@ export interface Diagnostic {
   /** One sentence, lower case, no final full stop. Untrusted names are already escaped with `quote`. */
   readonly message: string;
   readonly loc?: Loc;
+  /** Name of the tensor that lacks a grid, as the file has it: untrusted, for programs. */
+  readonly tensor?: string;
   /** Labelled facts printed under the message, in order: `tensor`, `made by`, `used by`, `needs` … */
   readonly notes: readonly { readonly label: string; readonly text: string }[];
   /** What the user can do, best first. */

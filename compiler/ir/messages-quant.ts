@@ -88,8 +88,13 @@ export function noQuantizer(
     `no quantizer on the input of ${onnxName(op)}, so it would run in float`,
     {
       ...locOf(op),
+      tensor: operand.name,
       notes: [...(around(n, operand, op) ?? []), { label: "needs", text: needs }],
-      fixes: [`in training: add an activation quantizer before ${onnxName(op)}`, gridFix(operand, range)],
+      fixes: [
+        `in training: add an activation quantizer before ${onnxName(op)}`,
+        gridFix(operand, range),
+        "here: --calib data.npz, representative inputs",
+      ],
     },
   );
 }
@@ -319,3 +324,16 @@ export const zeroPointSnapped = (loc: Loc, tensor: string, off: number): Diagnos
     `the bounds ${quote(tensor)} put zero ${short(off)} steps beside an integer, which is taken as the zero point`,
     { loc, fixes: ["give bounds of which zero is a level: lo = -zero * (hi - lo) / (levels - 1)"] },
   );
+
+/** Calibration did not reach a tensor: its readers would compute on no data. */
+export const notCalibrated = (tensor: string): Diagnostic =>
+  diagnostic("error", "QC2144", `calibration has no finite values of ${quote(tensor)}`, {
+    loc: { kind: "tensor", name: tensor },
+    fixes: ["give inputs on which the model computes finite numbers, or a grid: --quant"],
+  });
+
+/** A grid that calibration chose, as `--quant` takes it. */
+export const gridChosen = (grid: string): Diagnostic =>
+  diagnostic("note", "QC2145", `calibrated grid ${quote(grid)}`, {
+    fixes: [`to pin it: --quant ${plain(grid)}`],
+  });

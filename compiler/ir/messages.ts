@@ -13,6 +13,7 @@ import { type Diagnostic, type Loc, plain, quote, type Severity } from "./diagno
 
 export interface Detail {
   readonly loc?: Loc;
+  readonly tensor?: string;
   readonly notes?: readonly { readonly label: string; readonly text: string }[];
   readonly fixes?: readonly string[];
 }
@@ -22,11 +23,17 @@ export function diagnostic(
   severity: Severity,
   code: string,
   message: string,
-  { loc, notes = [], fixes = [] }: Detail = {},
+  { loc, tensor, notes = [], fixes = [] }: Detail = {},
 ): Diagnostic {
-  return loc === undefined
-    ? { code, severity, message, notes, fixes }
-    : { code, severity, message, loc, notes, fixes };
+  return {
+    code,
+    severity,
+    message,
+    ...(loc !== undefined && { loc }),
+    ...(tensor !== undefined && { tensor }),
+    notes,
+    fixes,
+  };
 }
 
 // QC10xx: reading the file
