@@ -151,12 +151,9 @@ function tiled({ work, schedule }: Choice) {
 }
 
 /** Turns of the loops inside of a tile, outermost first, and multiply-accumulates of the tile. */
-function turnsOf(
-  choice: Choice,
-  target: Target,
-): { readonly turns: readonly number[]; readonly macs: number } {
+function turnsOf(choice: Choice): { readonly turns: readonly number[]; readonly macs: number } {
   const { work, schedule } = tiled(choice);
-  const groups = Math.ceil(work.length / (target.dot4 || schedule.widen === "nothing" ? 4 : 2));
+  const groups = Math.ceil(work.length / (schedule.widen === "both" ? 2 : 4));
   const looped = groups > schedule.unroll ? [Math.floor(groups / schedule.unroll)] : [];
   const turns = [...(work.pieces > 1 ? [work.pieces] : []), ...looped];
   const columns = Math.min(work.n, schedule.panels * 8);
@@ -179,7 +176,7 @@ function countsOf({ f, choice }: Kernel, target: Target): Counts {
   const hot = rounded((dotsOf(own) * perDot) / working(own).length);
   if (choice?.schedule.family !== "contraction") return { hot };
   const loops = tileLoops(f);
-  const { turns, macs } = turnsOf(choice, target);
+  const { turns, macs } = turnsOf(choice);
   let times = 1;
   let instructions = 0;
   loops.forEach((loop, i) => {
@@ -239,7 +236,7 @@ test.each([
   ["3×3 K=576", 0.85],
 ])("%s, relaxed: the estimate is at least %d of the dot product's peak", (name, share) => {
   const { f, choice } = layers.get(name)!.relaxed;
-  const { turns, macs } = turnsOf(choice!, wasmRelaxed);
+  const { turns, macs } = turnsOf(choice!);
   const { work, schedule } = tiled(choice!);
   const whole = Math.floor(work.pixels / schedule.rows) * schedule.rows;
   expect(whole).toBe(work.pixels);

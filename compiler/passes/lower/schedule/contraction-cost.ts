@@ -35,8 +35,8 @@ export function groupCycles(
   const streams = s.widen === "both" ? 0 : (panels - 1) * costs.stream;
   const read = (vectors + rows + spilled) / costs.loads;
   const busy = Math.max(multiply, read, fused ? costs.latency : 1);
-  // A single row multiplies from memory.
-  const weight = rows === 1 ? costs.weight / 2 : costs.weight;
+  // A single row multiplies from memory, unless bytes are widened on the way.
+  const weight = rows === 1 && s.widen !== "input" ? costs.weight / 2 : costs.weight;
   return busy + streams + vectors * weight + rows * costs.splat + spilled * costs.spill;
 }
 
@@ -91,16 +91,22 @@ export function contractionCycles(s: ContractionSchedule, w: ContractionWork, ta
 }
 
 /** Gathering the activations, then tiles of all positions: two sums and two shifts for each vector of weights. */
-export function gemvCycles({ vectors }: GemvSchedule, w: ContractionWork, { costs }: Target): number {
+export function gemvCycles(
+  { vectors }: GemvSchedule,
+  w: ContractionWork,
+  { costs, registers }: Target,
+): number {
   const positions = w.rows * w.pixels;
   const groups = w.pieces * Math.ceil(w.length / 4) + w.extra;
   const tile = (v: number): number => {
-    const dots = (2 * v * positions) / costs.dots + (2 * v) / costs.shuffles;
-    const streams = Math.max(0, v / 2 - 1) * costs.stream;
-    const loads = streams + 2 * positions * (v === 1 ? costs.splat / 2 : costs.splat) + v * costs.weight;
+    const dots = (2 * v * positions) / costs.dots + v / costs.shuffles;
+    // Sums, activations that several vectors share, a vector of weights and its two halves.
+    const alive = 2 * v * positions + (v > 1 ? 2 * positions : 1) + 3;
+    const spilled = (Math.max(0, alive + 2 - registers) * costs.spill) / 2;
+    const loads = spilled + 2 * positions * (v === 1 ? costs.splat / 2 : costs.splat) + v * costs.weight;
     const finish = v * positions * ((w.epilogue.length || 1) * (costs.epilogue.hi32 ?? 0) + costs.join);
     return (
-      groups * (Math.max(dots, costs.latency) + loads + costs.turn / 2) + finish + costs.tile + costs.loop
+      groups * (Math.max(dots, costs.latency) + loads + 2 * costs.turn) + finish + costs.tile + costs.loop
     );
   };
   const columns = cut(Math.ceil(w.n / 4), vectors);
