@@ -120,6 +120,13 @@ export const FAMILIES: { readonly [name: string]: () => Layer[] } = {
     [1, 2, 3, 4, 5, 6, 7, 8, 14, 28, 56].map((n) =>
       conv(`3×3 32 ${n}×${n}`, { ...depthwise(32), ...square(n), ...three }),
     ),
+  "depthwise-large": () =>
+    [1, 2].flatMap((stride) => [
+      conv(`3×3 32 112×112 /${stride}`, { ...depthwise(32), ...square(112), ...three, stride }),
+      conv(`3×3 96 112×112 /${stride}`, { ...depthwise(96), ...square(112), ...three, stride }),
+      conv(`3×3 144 56×56 /${stride}`, { ...depthwise(144), ...square(56), ...three, stride }),
+      conv(`3×3 384 28×28 /${stride}`, { ...depthwise(384), ...square(28), ...three, stride }),
+    ]),
   "depthwise-kernel": () => [
     ...[2, 3, 4, 5, 7].flatMap((k) =>
       [1, 2].map((stride) =>
