@@ -246,3 +246,10 @@ test.each([
   expect(reached).toBeGreaterThanOrEqual(share);
   expect(reached).toBeLessThanOrEqual(1);
 });
+
+test("a row times a matrix, baseline: weights are widened by shifts, not by loads and extensions, which run one at a time", () => {
+  const { f, choice } = layers.get("GEMV 1×1024×1024")!.baseline;
+  expect(choice?.schedule.family).toBe("gemv");
+  const { own } = hotLoop(f);
+  expect(own.filter((i) => i.name.startsWith("v128.load8x8") || i.name.includes("extend"))).toEqual([]);
+});
