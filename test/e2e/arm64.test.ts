@@ -10,15 +10,30 @@ import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { integerLayout } from "../../compiler/cli/compare.ts";
 import { table } from "../../compiler/cli/print.ts";
+import { requireOrSkip } from "../require.ts";
 import { loadModel } from "../zoo.ts";
 import type { Job } from "./arm64-guest.ts";
-import { compiled, describeZoo, differences, FOLDER, inputsOf, models, shortName } from "./compiled.ts";
+import {
+  allModels,
+  compiled,
+  describeZoo,
+  differences,
+  FOLDER,
+  inputsOf,
+  quickModels,
+  shortName,
+} from "./compiled.ts";
 import { integersOf, type Tensors } from "./exact.ts";
 
 const command =
   process.env.QC_ARM64_NODE?.split(" ") ?? (process.arch === "arm64" ? [process.execPath] : undefined);
-if (command === undefined)
-  console.warn("skipped: signed dot products in an ARM engine: QC_ARM64_NODE does not name one");
+const engineIsThere = requireOrSkip(
+  "signed dot products in an ARM engine",
+  command !== undefined,
+  "QC_ARM64_NODE does not name one",
+);
+/** Under emulation a model takes the better part of a minute. */
+const subjects = process.env.QC_FULL === "1" ? allModels : quickModels;
 
 const scratch = mkdtempSync(join(tmpdir(), "qc-arm64-"));
 const rows: string[][] = [];
@@ -41,7 +56,7 @@ interface Result {
 }
 
 describeZoo("relaxed modules in an ARM engine = interpreter, at every quantizer", () => {
-  test.runIf(command !== undefined).each(models)("%s", { timeout: 600_000 }, async (name) => {
+  test.runIf(engineIsThere).each(subjects)("%s", { timeout: 600_000 }, async (name) => {
     const artifact = await compiled(name, { debug: true });
     const { manifest } = artifact;
     const dir = join(scratch, shortName(name));

@@ -19,7 +19,8 @@ const QUICK = ["mlperf_kws_dscnn", "mlperf_ad01", "torch_qat_mnist"].map((m) => 
 const LARGE = new Set(["mcunet_vww", "mlperf_vww", "mobilenet_v1_025_128"].map((m) => `${FOLDER}/${m}`));
 
 export const allModels: readonly string[] = zooModels(FOLDER);
-export const models: readonly string[] = full ? allModels : allModels.filter((m) => QUICK.includes(m));
+export const quickModels: readonly string[] = allModels.filter((m) => QUICK.includes(m));
+export const models: readonly string[] = full ? allModels : quickModels;
 if (zooIsThere && !full)
   console.warn("skipped: most models, samples and random inputs: slow, they run in npm run test:full");
 
