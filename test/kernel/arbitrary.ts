@@ -19,7 +19,10 @@ import {
 } from "../../compiler/ir/kernel/ir.ts";
 import { immediateBound, loadTypes } from "../../compiler/ir/kernel/verifier.ts";
 
-export const opNames = Object.keys(signatures) as OpName[];
+/** All but arithmetic on floats, whose NaNs have unspecified bits: float.test.ts has those. */
+export const opNames = (Object.keys(signatures) as OpName[]).filter(
+  (n) => !/^f(add|sub|mul|div|min|max|sqrt|ceil|floor|trunc|nearest)\./.test(n),
+);
 export const types: readonly KType[] = ["i32", "i64", "i8x16", "i16x8", "i32x4", "i64x2"];
 /** Ops that can trap. */
 export const traps = (name: OpName): boolean => /^(div|rem)_/.test(name);

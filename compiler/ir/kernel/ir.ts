@@ -1,7 +1,7 @@
 /**
  * Kernel IR: structured loops over fixed-width integer vectors, byte-addressed buffers, immutable lets and explicit
  * accumulators. One lowering, many readers (interpreter, WASM, later C and WGSL). Lanes are signless; ops carry the
- * signedness. There are no floating-point types.
+ * signedness, and whether lanes are floats: ops that start with `f` read i32 lanes as IEEE binary32.
  */
 
 export type Lane = "i8" | "i16" | "i32" | "i64";
@@ -235,6 +235,12 @@ export const signatures = {
   "dot4_s8s8.i32x4": sig(["i32x4", "i8x16", "i8x16"], "i32x4"),
   /** High 32 bits of the signed 64-bit product, lane by lane. */
   "mulhi_s.i32x4": sig(["i32x4", "i32x4"], "i32x4"),
+
+  // Lanes as binary32.
+  ...each(["fadd", "fsub", "fmul", "fdiv", "fmin", "fmax", "feq", "fne", "flt", "fle"], ["i32x4"], same2),
+  ...each(["fsqrt", "fabs", "fneg", "fceil", "ffloor", "ftrunc", "fnearest"], ["i32x4"], same1),
+  /** Signed integers to floats, and back: toward zero, saturating, NaN to 0. */
+  ...each(["fconvert_s", "ftrunc_sat_s"], ["i32x4"], same1),
 } as const satisfies Record<string, Sig>;
 
 export type OpName = keyof typeof signatures;

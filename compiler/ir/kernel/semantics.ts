@@ -1,5 +1,6 @@
 /** What every op of the kernel IR computes, lane by lane: the oracle all backends are compared with. */
 import type { OpName } from "./ir.ts";
+import { floatMeanings } from "./semantics-float.ts";
 
 /** Registers of 16 bytes under all their views. A scalar occupies the first lane of a register. */
 export interface RegisterFile {
@@ -9,6 +10,7 @@ export interface RegisterFile {
   readonly u16: Uint16Array;
   readonly i32: Int32Array;
   readonly u32: Uint32Array;
+  readonly f32: Float32Array;
   readonly i64: BigInt64Array;
   readonly u64: BigUint64Array;
 }
@@ -22,6 +24,7 @@ export function registerFile(registers: number): RegisterFile {
     u16: new Uint16Array(buffer),
     i32: new Int32Array(buffer),
     u32: new Uint32Array(buffer),
+    f32: new Float32Array(buffer),
     i64: new BigInt64Array(buffer),
     u64: new BigUint64Array(buffer),
   };
@@ -38,7 +41,7 @@ export type Meaning = (
 ) => void;
 
 type View = keyof RegisterFile;
-type Small = Exclude<View, "i64" | "u64">;
+type Small = Exclude<View, "f32" | "i64" | "u64">;
 const perRegister = { i8: 16, u8: 16, i16: 8, u16: 8, i32: 4, u32: 4, i64: 2, u64: 2 } as const;
 
 /** Applies `g` to each lane of a view with numbers. Stores wrap to the lane's width. */
@@ -422,6 +425,7 @@ export const semantics: { readonly [K in OpName]: Meaning } = {
     for (let i = 0; i < 4; i++)
       f.i32[out * 4 + i] = Number((BigInt(f.i32[a * 4 + i]!) * BigInt(f.i32[b * 4 + i]!)) >> 32n);
   },
+  ...floatMeanings,
 };
 
 /**
