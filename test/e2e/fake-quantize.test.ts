@@ -97,7 +97,8 @@ const tensorflow: Quantize = (g, x, grid, shape) => {
   const bits = Math.ceil(Math.log2(grid.levels));
   const narrow = 2 ** bits - grid.levels;
   const [lo, hi] = ends(grid).map((values) => g.constant(shape, values)) as [string, string];
-  return g.op("FakeQuantWithMinMaxVars", [x, lo, hi], { num_bits: bits, narrow_range: narrow });
+  const op = grid.s.length > 1 ? "FakeQuantWithMinMaxVarsPerChannel" : "FakeQuantWithMinMaxVars";
+  return g.op(op, [x, lo, hi], { num_bits: bits, narrow_range: narrow });
 };
 
 async function open(bytes: Uint8Array) {

@@ -93,6 +93,10 @@ const CASES: readonly Case[] = [
   c("MatMul", 9, [[5], weights([3, 5, 2])]),
   c("MatMul", 9, [[3, 4, 5], [5]]),
   c("MatMul", 9, [[5], [5]]),
+  c("Einsum", 12, [[2, 3, 4], weights([2, 4, 5])], { equation: "bij,bjk->bik" }),
+  c("Einsum", 12, [[2, 3, 4], weights([5, 4])], { equation: "...i, oi -> ...o" }),
+  c("Einsum", 13, [[2, 3, 4, 5], weights([2, 6, 4, 5])], { equation: "bqhd,bkhd->bhqk" }),
+  c("Einsum", 12, [[2, 3, 4]], { equation: "abc->ca" }),
   c("BatchNormalization", 7, [x4, ...bn], { epsilon: float(0.01) }),
   c("BatchNormalization", 9, [x4, ...bn]),
   c("BatchNormalization", 15, [[3, 4], ...bn], { momentum: 0.5 }),
@@ -301,6 +305,12 @@ test("each importer is exercised", () => {
     "IntQuant",
     "BipolarQuant",
     "Trunc",
+    // test/e2e/qonnx-pool.test.ts and fake-quantize.test.ts, against their published formulas
+    "QuantAvgPool2d",
+    "FakeQuantWithMinMaxVars",
+    "FakeQuantWithMinMaxVarsPerChannel",
+    "FakeQuantWithMinMaxArgs",
+    "FakeQuantize",
     // on integers: qlinear.test.ts, integer.test.ts
     "QLinearConv",
     "QLinearMatMul",
