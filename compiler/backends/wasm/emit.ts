@@ -2,6 +2,7 @@
 import type { Expr, Kernel, KType, Stmt } from "../../ir/kernel/ir.ts";
 import type { Ref } from "./assemble.ts";
 import { bytesOfConst, emitScalarConst, isCheapConst } from "./constants.ts";
+import { endsOf, localPool } from "./locals.ts";
 import { emitLoad, emitStore, type Memory, moveBytes, setBytes } from "./memory.ts";
 import { emitOp, type OpContext, usesOperandsTwice } from "./ops.ts";
 import { countUses, vectorConstantsInLoops } from "./uses.ts";
@@ -16,9 +17,9 @@ export interface EmitOptions {
 export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options: EmitOptions): void {
   const { addresses, params = [] } = options;
   const { b, m } = cx;
-  const locals: number[] = [];
   const wasmType = (t: KType): number => (t === "i32" ? b.i32 : t === "i64" ? b.i64 : b.v128);
-  const newLocal = (t: KType): number => params.length + locals.push(wasmType(t)) - 1;
+  const locals = localPool(params.length);
+  const newLocal = (t: KType): number => locals.take(wasmType(t));
 
   const slots = new Map<string, number>(params.map((p, i) => [p, i]));
   const uses = countUses(kernel.body);
@@ -28,14 +29,25 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options:
   const hoisted = new Map<string, number>();
   let labels = 0;
 
-  /** Temporaries of one statement, by type; free again at the next. */
-  const temps = new Map<number, { readonly all: number[]; used: number }>();
+  const waits = (s: Stmt & { readonly k: "let" }): boolean => s.value.k !== "const" && uses.get(s.name) === 1;
+  const ends = endsOf(kernel.body, waits);
+  let position = 0;
+  /** Locals of names that end at a statement. */
+  const release = (at: number): void => {
+    for (const name of ends.get(at) ?? []) {
+      const slot = slots.get(name);
+      if (slot === undefined) continue;
+      slots.delete(name);
+      locals.give(slot);
+    }
+  };
+
+  /** Temporaries of one statement. */
+  let temps: number[] = [];
   const temp = (t: KType): number => {
-    const key = wasmType(t);
-    const pool = temps.get(key) ?? { all: [], used: 0 };
-    temps.set(key, pool);
-    if (pool.used === pool.all.length) pool.all.push(newLocal(t));
-    return pool.all[pool.used++]!;
+    const local = newLocal(t);
+    temps.push(local);
+    return local;
   };
 
   const memory: Memory = {
@@ -89,8 +101,10 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options:
     }
   };
 
-  const bind = (name: string, value: Expr): Ref => {
+  /** `at`: position of the statement that ends with this. */
+  const bind = (name: string, value: Expr, at?: number): Ref => {
     const ref = expr(value);
+    if (at !== undefined) release(at);
     const slot = newLocal(value.type);
     slots.set(name, slot);
     return m.local.set(slot, ref);
@@ -118,8 +132,13 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options:
 
   const block = (stmts: readonly Stmt[], out: Ref[]): void => {
     for (const s of stmts) {
-      for (const pool of temps.values()) pool.used = 0;
-      stmt(s, out);
+      const at = position++;
+      const outer = temps;
+      temps = [];
+      stmt(s, out, at);
+      temps.forEach(locals.give);
+      temps = outer;
+      release(at);
     }
     pending.clear();
   };
@@ -156,9 +175,10 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options:
     const next = m.local.tee(i, m.i32.add(m.local.get(i, b.i32), m.i32.const(s.step)), b.i32);
     body.push(m.br_if(label, m.i32.lt_s(next, limit)));
     out.push(m.loop(label, m.block(null, body)));
+    if (endLocal !== undefined) locals.give(endLocal);
   };
 
-  const stmt = (s: Stmt, out: Ref[]): void => {
+  const stmt = (s: Stmt, out: Ref[], at: number): void => {
     switch (s.k) {
       case "comment":
         return;
@@ -167,11 +187,11 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options:
         if (n === 0) return;
         if (s.value.k === "const") constants.set(s.name, s.value);
         else if (n === 1) pending.set(s.name, s.value);
-        else out.push(bind(s.name, s.value));
+        else out.push(bind(s.name, s.value, at));
         return;
       }
       case "var":
-        out.push(bind(s.name, s.value));
+        out.push(bind(s.name, s.value, at));
         return;
       case "set": {
         flush(out, [s.value]);
@@ -215,5 +235,5 @@ export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options:
     hoisted.set(key, local);
   }
   block(kernel.body, body);
-  m.addFunction(name, b.createType(params.map(() => b.i32)), b.none, locals, m.block(null, body));
+  m.addFunction(name, b.createType(params.map(() => b.i32)), b.none, [...locals.types], m.block(null, body));
 }
