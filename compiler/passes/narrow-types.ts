@@ -28,15 +28,20 @@ const chosen = new Set([
 const passesOn = (op: Op): boolean =>
   hasTrait(op, "movement") || op.name === "qc.max_pool" || op.name === "qc.insert_channels";
 
+/** Ops with kernels for unsigned bytes and signed 16-bit integers only: a signed operand of more than 8 bits keeps more than 8. */
+const products = new Set(["qc.conv", "qc.conv_transpose", "qc.matmul"]);
+
 interface Group {
   lo: number;
   hi: number;
   fixed: boolean;
+  /** Operand of a product. */
+  multiplied: boolean;
 }
 
-/** The narrowest type of the same sign. */
-function narrowest(signed: boolean, lo: number, hi: number): IntType {
-  let bits = 1;
+/** The narrowest type of the same sign, of at least `least` bits. */
+function narrowest(signed: boolean, lo: number, hi: number, least: number): IntType {
+  let bits = least;
   while (intMin(int(signed, bits)) > lo || intMax(int(signed, bits)) < hi) bits++;
   return int(signed, bits);
 }
@@ -59,19 +64,22 @@ function narrowed(func: Func, ranges: Ranges): Map<Value, IntType> {
   const note = (v: Value, fixed: boolean): void => {
     const { min, max } = whole(ranges.of(v));
     const at = find(v);
-    const g = groups.get(at) ?? { lo: min, hi: max, fixed: false };
-    groups.set(at, { lo: Math.min(g.lo, min), hi: Math.max(g.hi, max), fixed: g.fixed || fixed });
+    const g = groups.get(at) ?? { lo: min, hi: max, fixed: false, multiplied: false };
+    groups.set(at, { ...g, lo: Math.min(g.lo, min), hi: Math.max(g.hi, max), fixed: g.fixed || fixed });
   };
   for (const p of func.params) note(p.value, true);
   for (const op of func.ops) for (const v of op.results) note(v, !chosen.has(op.name) && !passesOn(op));
   for (const r of func.results) note(r.value, true);
+  for (const op of func.ops)
+    if (products.has(op.name)) for (const v of op.operands) groups.get(find(v))!.multiplied = true;
   const types = new Map<Value, IntType>();
   for (const op of func.ops)
     for (const v of op.results) {
       const g = groups.get(find(v))!;
       const { elem } = v.type;
       if (g.fixed || elem.kind !== "int" || g.lo > g.hi) continue;
-      const type = narrowest(elem.signed, g.lo, g.hi);
+      const wide = elem.signed && elem.bits > 8 && g.multiplied;
+      const type = narrowest(elem.signed, g.lo, g.hi, wide ? 9 : 1);
       if (type.bits < elem.bits) types.set(v, type);
     }
   return types;
@@ -100,6 +108,6 @@ function narrow(func: Func): Func {
 export const narrowTypes = definePass({
   name: "narrow-types",
   summary: "Declare every value with the narrowest type of its sign that holds its proved range.",
-  requires: ["no-float"],
+  requires: ["lifted"],
   run: (module) => ok(mapFuncs(module, narrow)),
 });

@@ -231,6 +231,22 @@ const moveClamp: RuleFn = (b, op, [x]) => {
   return { value: b.add1(op.name, [x!.value], attrs, options(op, [type])), shift: [k] };
 };
 
+/** Tables of a softmax for an operand whose type has become wider: its differences have not, so what is added is never read. */
+function coveringTables(op: Op, { elem }: TensorType): Attrs {
+  if (elem.kind !== "int") throw new Error("integer graph expected");
+  const span = intMax(elem) - intMin(elem);
+  const longer = (table: Dense, size: number): Dense => {
+    if (table.data.length >= size) return table;
+    const data = new Int32Array(size);
+    data.set(table.data);
+    return { ...table, shape: [size], data };
+  };
+  const [exp, coarse] = [attr<Dense>(op, "exp"), attr<Dense>(op, "coarse")];
+  const bits = attr<number>(op, "bits");
+  if (coarse.data.length > 1) return { coarse: longer(coarse, Math.floor(span / 2 ** bits) + 1) };
+  return { exp: longer(exp, span + 1), bits: Math.max(bits, Math.ceil(Math.log2(span + 1))) };
+}
+
 /** Shifts the result of an op that may choose its constant freely. */
 const target = (op: Op, { wanted }: Context): number => wanted(op.results[0]!.type);
 
@@ -339,6 +355,7 @@ const rules: { readonly [name: string]: RuleFn } = {
     const k = target(op, cx);
     const attrs = {
       ...op.attrs,
+      ...coveringTables(op, x!.value.type),
       zero_point: attr<number>(op, "zero_point") + k,
       lo: attr<number>(op, "lo") + k,
       hi: attr<number>(op, "hi") + k,

@@ -87,6 +87,11 @@ export function argumentsOf(module: Module, inputs: Tensors): ReadonlyMap<Port, 
 export const integersOf = (module: Module, inputs: Tensors): ReadonlyMap<string, Int32Array> =>
   new Map(runReference(module, inputs, { raw: true }).map((r) => [r.port.name, r.data as Int32Array]));
 
+function intAttribute(node: OnnxNode, name: string): bigint | number {
+  const a = node.attributes.get(name);
+  return a?.kind === "int" ? a.value : 1;
+}
+
 /**
  * What a node computes, in terms of constants, inputs and other nodes: equal texts, equal tensors. Quantizers of one
  * text are one tensor in the compiled graph.
@@ -106,12 +111,21 @@ function meanings(model: OnnxModel): (tensor: string) => string {
       `${t.dataType}[${t.dims}]${t.size > 64 ? name : JSON.stringify(t, (_, v) => (typeof v === "bigint" ? String(v) : v))}`
     );
   };
+  /** Integers that are dequantized and quantized on the same grid. */
+  const again = (node: OnnxNode): string | undefined => {
+    const from = node.op === "QuantizeLinear" ? producer(model, node.inputs[0]!) : undefined;
+    if (from?.op !== "DequantizeLinear") return undefined;
+    const grid = (n: OnnxNode) =>
+      JSON.stringify([...n.inputs.slice(1).map(meaning), Number(intAttribute(n, "axis"))]);
+    return grid(node) === grid(from) ? meaning(from.inputs[0]!) : undefined;
+  };
   const meaning = (tensor: string): string => {
     const before = known.get(tensor);
     if (before !== undefined) return before;
     const node = producer(model, tensor);
     const text =
       initializer(tensor) ??
+      (node && again(node)) ??
       (node === undefined
         ? `input ${tensor}`
         : node.op === "Identity"

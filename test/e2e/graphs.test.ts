@@ -12,6 +12,7 @@ import { elementwiseCases } from "./graphs/elementwise.ts";
 import { fusedCases } from "./graphs/fused.ts";
 import { linearCases } from "./graphs/linear.ts";
 import { movementCases } from "./graphs/movement.ts";
+import { networkCases } from "./graphs/network.ts";
 import { normalizeCases } from "./graphs/normalize.ts";
 import { portCases } from "./graphs/port.ts";
 import { productCases } from "./graphs/product.ts";
@@ -36,6 +37,7 @@ const groups = {
   block: blockCases,
   fused: fusedCases,
   axis: axisCases,
+  network: networkCases,
 };
 
 describe.each(Object.entries(groups))("%s", (_, cases) => {

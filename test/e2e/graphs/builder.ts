@@ -26,13 +26,15 @@ export interface GraphBuilder {
   readonly constant: (type: DataType, shape: readonly number[], data: Numbers) => string;
   /** Deterministic integers over the whole range of `type`. */
   readonly noise: (type: "int8" | "uint8" | "int16" | "uint16" | "int32", shape: readonly number[]) => string;
-  readonly op: (op: string, inputs: readonly string[], attributes?: Attributes) => string;
+  /** `domain`: of an operator that is not the standard's. */
+  readonly op: (op: string, inputs: readonly string[], attributes?: Attributes, domain?: string) => string;
   /** All `count` outputs of a node. */
   readonly ops: (
     op: string,
     inputs: readonly string[],
     count: number,
     attributes?: Attributes,
+    domain?: string,
   ) => readonly string[];
   /** Lists of scales or zero points are per index of `axis`. */
   readonly q: (x: string, scale: Numbers, zero: Numbers, grid?: Grid) => string;
@@ -62,13 +64,17 @@ export function graphBuilder(): GraphBuilder {
     initializers[name] = tensor(type, shape, list);
     return name;
   };
-  const ops: GraphBuilder["ops"] = (op, operands, count, attributes = {}) => {
+  const domains = new Set<string>();
+  const ops: GraphBuilder["ops"] = (op, operands, count, attributes = {}, domain) => {
     const n = nodes.length;
     const outputs = Array.from({ length: count }, (_, i) => (i === 0 ? `t${n}` : `t${n}_${i}`));
-    nodes.push(node(op, operands, outputs, attributes as Named<AttributeInput>));
+    if (domain !== undefined) domains.add(domain);
+    const named = attributes as Named<AttributeInput>;
+    nodes.push(node(op, operands, outputs, named, domain === undefined ? {} : { domain }));
     return outputs;
   };
-  const op: GraphBuilder["op"] = (name, operands, attributes) => ops(name, operands, 1, attributes)[0]!;
+  const op: GraphBuilder["op"] = (name, operands, attributes, domain) =>
+    ops(name, operands, 1, attributes, domain)[0]!;
   const quantizer =
     (name: string): GraphBuilder["q"] =>
     (x, scale, zero, { type = "uint8", axis = 0 } = {}) => {
@@ -118,6 +124,7 @@ export function graphBuilder(): GraphBuilder {
     finish: (outputs, opset = 21) =>
       model({
         opset,
+        opsets: Object.fromEntries([...domains].map((d) => [d, 1])),
         inputs,
         outputs: outputs.map((name) => value(name)),
         initializers,

@@ -1,0 +1,19 @@
+/** What random networks (test/fuzz/networks.test.ts) once found wrong, as small as it goes. */
+import { type GraphCase, graphCase, x, y } from "./case.ts";
+
+export const networkCases: readonly GraphCase[] = [
+  graphCase(
+    "softmax of four bits before a product with any bytes",
+    (g) => {
+      const scores = g.fq(x(g, [2, 9]), 0.9, 7, { type: "uint4" });
+      const p = g.fq(g.op("Softmax", [scores], { axis: -1 }), 1 / 255, 0);
+      const w = g.dq(g.constant("int8", [9, 3], -128), 0.01, 0, { type: "int8" });
+      return y(g, g.op("MatMul", [p, w]), 0.01);
+    },
+    { saturates: true },
+  ),
+  graphCase("16 bits of which a byte is used, before a conv", (g) => {
+    const a = g.fq(x(g, [1, 4, 6, 6], 0.0001), 0.0002, 0, { type: "int16" });
+    return y(g, g.op("Conv", [a, g.weights([5, 4, 3, 3])]), 0.0003);
+  }),
+];
