@@ -110,6 +110,7 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     keepQuantizers: options.debug === true,
     foldConstants: options.foldConstants !== false,
     grids: options.grids ?? [],
+    allowFloat: options.allowFloat ?? false,
   };
   const integer = run(imported.value, integerPasses(choices));
   if (!integer.ok) return fail(...diagnostics);

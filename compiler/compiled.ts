@@ -14,6 +14,11 @@ export interface CompileOptions {
   readonly batch?: number;
   /** Grids for tensors that the file leaves without, as `tensor=u8@scale` or `tensor=i4@scale,zero`. */
   readonly grids?: readonly string[];
+  /**
+   * Let ops without an integer form run in float32: all of them, or those of nodes and tensors of these names. Default false: they
+   * are errors.
+   */
+  readonly allowFloat?: boolean | readonly string[];
   /** Name in the manifest. Default: the ONNX graph's name. */
   readonly name?: string;
   /** Keeps the integer tensor of every quantizer to the end of `run()`, as `manifest.taps`. */

@@ -18,6 +18,8 @@ export interface PipelineChoices {
   readonly keepQuantizers?: boolean;
   /** Grids for tensors without: `tensor=u8@scale,zero`. */
   readonly grids?: readonly string[];
+  /** Let ops without an integer form run in float32: all, or those of these node and tensor names. Default false. */
+  readonly allowFloat?: boolean | readonly string[];
   /** Fold constant channels. Default true. */
   readonly foldConstants?: boolean;
 }
@@ -26,11 +28,12 @@ export interface PipelineChoices {
 export const integerPasses = ({
   keepQuantizers = false,
   grids = [],
+  allowFloat = false,
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
   { pass: insertQuantizers, options: { grids } }, //   grids given by the user
   recognizeQuantizers, //                               arithmetic that quantizes → quantizers
   recognizeNormalizations, //                           means, squares and roots → float.normalize
-  { pass: integerize, options: { keepQuantizers } }, // floats and quantizers → exact integer maps
+  { pass: integerize, options: { keepQuantizers, allowFloat } }, // floats and quantizers → exact integer maps
   layoutNhwc, //                                        transposes sink and cancel
   canonicalize, //                                      identities, nested clamps, pads into windows
   unsigned, //                                          operand signs the dot products want

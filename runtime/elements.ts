@@ -1,7 +1,8 @@
 /** Typed arrays by dtype and storage. */
 import type { Dtype, PortLayout, Quantization, Slot, Storage } from "./format.ts";
 
-export type IntArray = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array;
+/** What a slot holds: integers, or the float32 of a float island. */
+export type IntArray = Int8Array | Uint8Array | Int16Array | Uint16Array | Int32Array | Float32Array;
 export type TensorData =
   | IntArray
   | Uint32Array
@@ -47,7 +48,8 @@ export const carrierOf = (dtype: Dtype): Carrier => carriers.get(dtype)!;
 /** `Uint8Array`, `Array`, `String` … of any value, also one from another realm. */
 export const kindOf = (x: unknown): string => Object.prototype.toString.call(x).slice(8, -1);
 
-export const storageDtype = (s: Storage): Dtype => `${s[0] === "u" ? "uint" : "int"}${s.slice(1)}` as "int8";
+const prefixes: { readonly [first: string]: string } = { u: "uint", i: "int", f: "float" };
+export const storageDtype = (s: Storage): Dtype => `${prefixes[s[0]!]}${s.slice(1)}` as "int8";
 
 /** Dtype of a slot's integers q, without the bias: the first of i8, u8, i16, u16, i32 that holds them. */
 export function rawDtype(slot: Slot): Dtype {

@@ -22,7 +22,7 @@ export const FORMAT_VERSION = 1;
 export type WasmTarget = "wasm-simd" | "wasm-relaxed" | "wasm";
 
 /** Container of a slot's elements, little-endian and row-major. */
-export type Storage = "i8" | "u8" | "i16" | "u16" | "i32";
+export type Storage = "i8" | "u8" | "i16" | "u16" | "i32" | "f32";
 
 /** ONNX element types a port may have. int2 … uint4 and bool travel one element per byte. */
 export type Dtype =

@@ -88,7 +88,7 @@ function feedOf(port: PortLayout, slot: Slot, memory: ArrayBufferLike, raw: bool
   const lo = Math.max(least, integers.lo);
   const hi = Math.min(most, integers.hi);
   const natural = new array(1).BYTES_PER_ELEMENT * 8;
-  const narrow = !converts && !(hi - lo === 2 ** natural - 1);
+  const narrow = !converts && Number.isFinite(hi - lo) && !(hi - lo === 2 ** natural - 1);
   return {
     check(x) {
       if (kindOf(x) !== array.name) throw runError(`${wanted}, not ${kindOf(x)}`);

@@ -20,6 +20,16 @@ export const LEGALITIES = {
     type: ({ elem }) =>
       elem.kind === "int" ? undefined : `it has a ${elem.kind === "float" ? "float" : "quantised"} type`,
   },
+  lifted: {
+    summary: "Integers, and float islands in 32 bits: no quantised type, no quantizer.",
+    op: (op) => (op.name.startsWith("quant.") ? "it is a quantizer" : undefined),
+    type: ({ elem }) =>
+      elem.kind === "quant"
+        ? "it has a quantised type"
+        : elem.kind === "float" && elem.bits !== 32
+          ? "it is a float of another width than 32 bits"
+          : undefined,
+  },
   certified: {
     summary: "Every requantization has its certified integer form.",
     op: (op) => (op.name === "qc.requant" ? "it is not certified" : undefined),

@@ -56,11 +56,15 @@ const union = (a: ChannelRange, b: ChannelRange): ChannelRange =>
     return { min: Math.min(x.min, y.min), max: Math.max(x.max, y.max) };
   });
 
+/** Of float tensors: nothing is known, and no channel is constant. */
+const UNBOUNDED: ChannelRange = { min: [Number.NEGATIVE_INFINITY], max: [Number.POSITIVE_INFINITY] };
+const isFloat = (v: Value): boolean => v.type.elem.kind === "float";
+
 export interface Ranges {
   readonly of: (v: Value) => ChannelRange;
 }
 
-/** Ranges of every value of an integer function; `known` narrows params (their type bounds otherwise). */
+/** Ranges of every value of an integer function (float islands have none); `known` narrows params (their type bounds otherwise). */
 export function analyzeRanges(
   func: Func,
   known: (p: Port) => ChannelRange | undefined = () => undefined,
@@ -76,6 +80,10 @@ export function analyzeRanges(
   for (const op of func.ops) {
     if (op.name === "const") consts.set(op.results[0]!, attr<Dense>(op, "value"));
     const rule = rules[op.name] ?? (hasTrait(op, "movement") ? movement : typeRange);
+    if (op.results.every(isFloat)) {
+      for (const v of op.results) ranges.set(v, UNBOUNDED);
+      continue;
+    }
     const r = rule(op, op.operands.map(of), (v) => consts.get(v));
     for (const v of op.results) ranges.set(v, within(v, r));
   }
@@ -83,6 +91,7 @@ export function analyzeRanges(
 }
 
 function paramRange(p: Port): ChannelRange {
+  if (isFloat(p.value)) return UNBOUNDED;
   const b = p.boundary;
   return "lo" in b ? uniform(b.lo, b.hi) : typeBounds(p.value);
 }

@@ -63,7 +63,10 @@ function certifyFunc(
   // Operands change identity while the function is rebuilt; the ranges are those of the original values.
   const next = rebuild(func, (op, operands, b) => {
     progress(done++ / func.ops.length);
-    const wide = op.results.map(ranges.of).find(exceedsAccumulator);
+    const wide = op.results
+      .filter((v) => v.type.elem.kind === "int")
+      .map(ranges.of)
+      .find(exceedsAccumulator);
     if (wide !== undefined) {
       const { min, max } = whole(wide);
       diagnostics.push(accumulatorTooWide(op, min, max));
@@ -99,7 +102,7 @@ function certifyFunc(
 export const certify = definePass({
   name: "certify",
   summary: "Replace qc.requant by a certified dyadic qc.rescale.",
-  requires: ["no-float"],
+  requires: ["lifted"],
   ensures: ["certified"],
   run: (module, { progress }) => {
     const done = module.funcs.map((f) => certifyFunc(f, progress));

@@ -34,7 +34,7 @@ export const foldConstantChannels = definePass({
   name: "fold-constant-channels",
   summary:
     "Remove channels that can reach one value only, or that nobody reads; consumers absorb the constants.",
-  requires: ["no-float"],
+  requires: ["lifted"],
   run: (module) => ok(mapFuncs(module, fold)),
 });
 

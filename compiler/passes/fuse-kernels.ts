@@ -7,6 +7,7 @@ import { createBuilder } from "../ir/builder.ts";
 import { ok } from "../ir/diagnostics.ts";
 import { type Func, type Module, type Op, type Port, uses, type Value } from "../ir/module.ts";
 import { attr } from "../ir/op.ts";
+import { hasTrait } from "../ir/ops/index.ts";
 import { rescaleOf } from "../ir/ops/integer-rescale.ts";
 import { definePass } from "../ir/pass.ts";
 import { sameShape } from "../ir/types.ts";
@@ -94,6 +95,7 @@ function chain(
   taken: ReadonlySet<Op>,
 ): Op[] {
   const ops = [root];
+  if (isFloatElementwise(root)) return floatChain(root, users, results, taken);
   if (!roots.has(root.name)) return ops;
   const started = root.name === "qc.rescale" || root.name === "qc.max_pool";
   const dense = isDense(root);
@@ -110,6 +112,28 @@ function chain(
     if (results.has(value) || next?.length !== 1 || op === undefined || taken.has(op)) return ops;
     progress = advance(progress, op, value);
     if (progress === undefined) return ops;
+    ops.push(op);
+  }
+}
+
+const isFloatElementwise = (op: Op): boolean => hasTrait(op, "float") && hasTrait(op, "elementwise");
+
+/** Elementwise ops of a float island, one after another on tensors of one shape. */
+function floatChain(
+  root: Op,
+  users: ReadonlyMap<Value, Op[]>,
+  results: ReadonlySet<Value>,
+  taken: ReadonlySet<Op>,
+): Op[] {
+  const ops = [root];
+  for (;;) {
+    const value = ops.at(-1)!.results[0]!;
+    const [op, ...more] = users.get(value) ?? [];
+    const ends = op === undefined || more.length > 0 || results.has(value) || taken.has(op);
+    if (ends || !isFloatElementwise(op) || !sameShape(op.results[0]!.type.shape, value.type.shape))
+      return ops;
+    // An integer ends the chain.
+    if (value.type.elem.kind !== "float") return ops;
     ops.push(op);
   }
 }
@@ -216,6 +240,6 @@ function outline(
 export const fuseKernels = definePass({
   name: "fuse-kernels",
   summary: "Outline each kernel – a root op with what finishes its result in registers – into a function.",
-  requires: ["no-float", "certified"],
+  requires: ["lifted", "certified"],
   run: (module) => ok(fuseFunc(module.funcs[0]!)),
 });

@@ -36,6 +36,6 @@ function shrink(func: Func): Func {
 export const shrinkTables = definePass({
   name: "shrink-tables",
   summary: "Cut tables of more than 256 entries to the range that their input can reach.",
-  requires: ["no-float"],
+  requires: ["lifted"],
   run: (module) => ok(mapFuncs(module, shrink)),
 });

@@ -58,7 +58,14 @@ function integersOf(module: Module, inputs: Tensors, base = module): Map<string,
   );
 }
 
-const ACCESS = { u8: "Uint8", i8: "Int8", u16: "Uint16", i16: "Int16", i32: "Int32" } as const;
+const ACCESS = {
+  u8: "Uint8",
+  i8: "Int8",
+  u16: "Uint16",
+  i16: "Int16",
+  i32: "Int32",
+  f32: "Float32",
+} as const;
 
 /** The same from a program, run as an engine does. */
 function outputsOf(

@@ -20,8 +20,22 @@ import { loadModel } from "../zoo.ts";
 import { compiled, describeZoo, firstDifference, inputsOf, models, shortName } from "./compiled.ts";
 import { argumentsOf, type Tensors } from "./exact.ts";
 
-const READ = { u8: "getUint8", i8: "getInt8", u16: "getUint16", i16: "getInt16", i32: "getInt32" } as const;
-const WRITE = { u8: "setUint8", i8: "setInt8", u16: "setUint16", i16: "setInt16", i32: "setInt32" } as const;
+const READ = {
+  u8: "getUint8",
+  i8: "getInt8",
+  u16: "getUint16",
+  i16: "getInt16",
+  i32: "getInt32",
+  f32: "getFloat32",
+} as const;
+const WRITE = {
+  u8: "setUint8",
+  i8: "setInt8",
+  u16: "setUint16",
+  i16: "setInt16",
+  i32: "setInt32",
+  f32: "setFloat32",
+} as const;
 
 /** Calls `visit` with the byte position of each element, row-major. */
 function eachElement({ shape, strides, offset }: Layout, visit: (at: number, i: number) => void): void {

@@ -123,7 +123,7 @@ const SCALAR: Dense = { kind: "dense", elem: I32, shape: [], data: Int32Array.of
 function instance(def: OpDef, seed: number) {
   const d = drawer(seed);
   const rank = d.pick([4, 4, 3, 2, 2, 1, 0]);
-  const float = def.traits.includes("float") && def.name !== "quant.dequantize";
+  const float = def.traits.includes("float") && !["quant.dequantize", "float.from_int"].includes(def.name);
   const variadic = def.operands.at(-1)?.endsWith("…") === true;
   const count = variadic ? def.operands.length - 1 + d.below(3) : def.operands.length;
   const first = type(d, float || d.below(4) === 0, rank);

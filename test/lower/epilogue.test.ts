@@ -35,6 +35,7 @@ const RANGES: { readonly [c in Container]: readonly (readonly [number, number])[
     [0, 255],
     [-(2 ** 19), 2 ** 19],
   ],
+  f32: [],
 };
 
 interface Case {

@@ -9,7 +9,7 @@ export interface PlacedPort {
   readonly layout: { readonly buffer: string; readonly container: Storage; readonly offset: number };
 }
 
-export const BYTES: { readonly [s in Storage]: number } = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4 };
+export const BYTES: { readonly [s in Storage]: number } = { i8: 1, u8: 1, i16: 2, u16: 2, i32: 4, f32: 4 };
 
 /** Ports of one name become the slots of one port, in graph order. */
 export function portLayouts(ports: readonly PlacedPort[], address: (p: PlacedPort) => number): PortLayout[] {

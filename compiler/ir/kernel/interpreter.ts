@@ -12,7 +12,8 @@ import {
   type Stmt,
   type StoreOp,
 } from "./ir.ts";
-import { type EngineDot, meaningOf, type RegisterFile, registerFile } from "./semantics.ts";
+import { type RegisterFile, registerFile } from "./registers.ts";
+import { type EngineDot, meaningOf } from "./semantics.ts";
 
 /** Bytes of each buffer by name. Two names may share bytes (in-place kernels, a flat arena). */
 export type Memory = ReadonlyMap<string, Uint8Array>;

@@ -2,7 +2,7 @@
  * The float ops of the kernel IR: i32 lanes read as IEEE binary32, rounded to nearest, ties to even. The bits of a NaN that
  * arithmetic makes are unspecified; all else is exact to the bit.
  */
-import type { Meaning } from "./semantics.ts";
+import type { Meaning } from "./registers.ts";
 
 /** Applies `g` to each lane; the store rounds float64 results to float32, which is exact rounding for + − · / √. */
 const lanes =

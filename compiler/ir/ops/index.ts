@@ -1,6 +1,7 @@
 /** The op table of the graph IR. */
 import type { OpDef, Trait } from "../op.ts";
 import { constOps } from "./const.ts";
+import { floatBorderOps } from "./float-border.ts";
 import { floatElementwiseOps } from "./float-elementwise.ts";
 import { floatLinearOps } from "./float-linear.ts";
 import { floatNormalizeOps } from "./float-normalize.ts";
@@ -23,6 +24,7 @@ export const OPS: readonly OpDef[] = [
   ...floatLinearOps,
   ...floatWindowOps,
   ...floatNormalizeOps,
+  ...floatBorderOps,
   ...layoutOps,
   ...integerLinearOps,
   ...integerWindowOps,

@@ -5,6 +5,7 @@
 
 import { createBuilder } from "../../ir/builder.ts";
 import { type Diagnostic, fail, ok } from "../../ir/diagnostics.ts";
+import { nothingToAllow } from "../../ir/messages-float.ts";
 import { constantNotFinite, floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
 import {
   type Dense,
@@ -25,6 +26,7 @@ import type { QuantType } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { liftElementwise } from "./elementwise.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
+import { createIslands, type Islands } from "./islands.ts";
 import { liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftMatmul } from "./matmul.ts";
@@ -34,17 +36,21 @@ import { withGrid } from "./normalize-grid.ts";
 import { liftQuantize } from "./quantize.ts";
 import { at, type Linear, type Rep } from "./rep.ts";
 import { liftSoftmax } from "./softmax.ts";
+import { liftThreshold } from "./threshold.ts";
 import { integerConst, quantizedConst } from "./weights.ts";
 
 export interface IntegerizeOptions {
   /** Also return every quantizer's tensor, as extra results named after the quantizer's output. */
   readonly keepQuantizers?: boolean;
+  /** Ops without an integer form run in float32: all of them, or those of nodes and tensors of these names. */
+  readonly allowFloat?: boolean | readonly string[];
 }
 
 /** Rules by op name; elementwise float ops and data movement are found by trait. */
 const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   const: liftConst,
   "quant.quantize": (ctx, op) => liftExact(ctx, op) ?? liftQuantize(ctx, op),
+  "quant.threshold": liftThreshold,
   "quant.dequantize": liftDequantize,
   "float.conv": liftConv,
   "float.matmul": liftMatmul,
@@ -128,6 +134,9 @@ function boundaryOf(r: Linear): { axis: number; scales: number[]; zeroPoints: nu
   };
 }
 
+/** Ops that make the integers of a quantized type. */
+const QUANTIZERS: ReadonlySet<string> = new Set(["quant.quantize", "quant.threshold"]);
+
 function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; diagnostics: Diagnostic[] } {
   const b = createBuilder(func.name);
   const reps = new Map<Value, Rep>();
@@ -149,12 +158,15 @@ function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; d
     users: (v) => users.get(v) ?? [],
   };
   for (const p of func.params) reps.set(p.value, paramRep(ctx, p));
+  const { allowFloat = false } = options;
+  const islands = allowFloat === false ? undefined : createIslands(ctx, allowedOps(allowFloat));
+  if (typeof allowFloat === "object") diagnostics.push(...unknownNames(func, allowFloat));
   const kept: Port[] = [];
   for (const op of func.ops) {
     const result = op.results[0]!;
-    const rep = lift(ctx, op);
+    const rep = islands ? islands.lift(op, (trial) => lift(trial, op)) : lift(ctx, op);
     reps.set(result, rep);
-    if (options.keepQuantizers && op.name === "quant.quantize" && rep.kind === "integer")
+    if (options.keepQuantizers && QUANTIZERS.has(op.name) && rep.kind === "integer")
       kept.push({
         value: rep.value,
         name: result.name,
@@ -163,9 +175,10 @@ function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; d
       });
   }
   for (const port of func.results) {
-    const result = resultPort(ctx, port);
+    const result = resultPort(ctx, port, islands);
     if (result) b.addResult(result);
   }
+  diagnostics.push(...(islands?.findings() ?? []));
   const names = new Set(func.results.map((r) => r.name));
   for (const port of kept) {
     const shown = func.results.find((r) => r.name === port.name);
@@ -191,7 +204,24 @@ function paramRep(ctx: Context, p: Port): Rep {
   return { kind: "integer", shape, value: v };
 }
 
-function resultPort(ctx: Context, port: Port): Port | undefined {
+/** Names that an op answers to: its node's, and its tensor's. */
+const namesOf = (op: Op): readonly string[] => [
+  ...(op.loc?.kind === "node" ? [op.loc.name, op.loc.output] : []),
+  ...op.results.map((v) => v.name),
+];
+
+function allowedOps(allowFloat: true | readonly string[]): (op: Op) => boolean {
+  if (allowFloat === true) return () => true;
+  const names = new Set(allowFloat);
+  return (op) => namesOf(op).some((n) => names.has(n));
+}
+
+function unknownNames(func: Func, names: readonly string[]): Diagnostic[] {
+  const known = new Set(func.ops.flatMap(namesOf));
+  return names.filter((n) => !known.has(n)).map(nothingToAllow);
+}
+
+function resultPort(ctx: Context, port: Port, islands: Islands | undefined): Port | undefined {
   const rep = ctx.rep(port.value);
   if (rep.kind === "poison") return undefined;
   if (rep.kind === "integer") return { ...port, value: rep.value, boundary: { kind: "none" } };
@@ -210,6 +240,8 @@ function resultPort(ctx: Context, port: Port): Port | undefined {
   const r =
     rep.kind === "linear" && op ? materialize({ ...ctx, report: () => {} }, op, rep, port.value) : undefined;
   if (r === undefined || r.terms.length !== 1 || r.terms[0]!.scale.some((s) => sign(s) === 0)) {
+    const value = islands?.real(port.value);
+    if (value) return { ...port, value, boundary: { kind: "none" } };
     ctx.report(floatOutput(ctx, port.name, port.value));
     return undefined;
   }
@@ -219,10 +251,14 @@ function resultPort(ctx: Context, port: Port): Port | undefined {
 export const integerize = definePass({
   name: "integerize",
   summary: "Turn quantized float arithmetic into exact integer arithmetic; scales move into qc.requant.",
-  ensures: ["no-float"],
+  ensures: ["lifted"],
   options: {
     keepQuantizers: {
       doc: "also return every quantizer's tensor, named after the quantizer's output",
+      default: false,
+    },
+    allowFloat: {
+      doc: "let ops without an integer form run in float32: true, or a list of node and tensor names",
       default: false,
     },
   },

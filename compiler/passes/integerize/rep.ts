@@ -127,13 +127,30 @@ export interface Integer {
   readonly value: Value;
 }
 
+/** A float32 tensor of a float island. */
+export interface Float {
+  readonly kind: "float";
+  readonly shape: readonly number[];
+  readonly value: Value;
+}
+
 /** Reported already; silences what depends on it. */
 export interface Poison {
   readonly kind: "poison";
   readonly shape: readonly number[];
 }
 
-export type Rep = Linear | Constant | Mapped | Softmax | Normalized | Joined | Input | Integer | Poison;
+export type Rep =
+  | Linear
+  | Constant
+  | Mapped
+  | Softmax
+  | Normalized
+  | Joined
+  | Input
+  | Integer
+  | Float
+  | Poison;
 
 /** Expression over the reals: `x` is the integer input itself. `op` names a row of the float op table. */
 export type RealExpr =

@@ -132,12 +132,13 @@ export function createKernel(name: string): KernelBuilder {
 }
 
 /** Little-endian bytes of typed numbers. */
-export function bytesOf(values: ArrayLike<number>, type: "i8" | "u8" | "i16" | "i32"): Uint8Array {
-  const size = { i8: 1, u8: 1, i16: 2, i32: 4 }[type];
+export function bytesOf(values: ArrayLike<number>, type: "i8" | "u8" | "i16" | "i32" | "f32"): Uint8Array {
+  const size = { i8: 1, u8: 1, i16: 2, i32: 4, f32: 4 }[type];
   const view = new DataView(new ArrayBuffer(values.length * size));
   for (let i = 0; i < values.length; i++) {
     const x = values[i]!;
-    if (size === 1) view.setUint8(i, x & 255);
+    if (type === "f32") view.setFloat32(i * 4, x, true);
+    else if (size === 1) view.setUint8(i, x & 255);
     else if (size === 2) view.setInt16(i * 2, x, true);
     else view.setInt32(i * 4, x, true);
   }

@@ -5,10 +5,10 @@ import { CONTAINER_BYTES, type Container, type Layout } from "./layout.ts";
 
 type Place = Pick<Layout, "buffer" | "container">;
 
-/** `groups` i32x4 of consecutive elements from byte addr + offset. May read up to 15 bytes beyond them. */
+/** `groups` i32x4 (of floats: their bits) of consecutive elements from byte addr + offset. May read up to 15 bytes beyond them. */
 export function loadGroups(block: Block, from: Place, addr: Expr, offset: number, groups: number): Expr[] {
   const c = from.container;
-  if (c === "i32")
+  if (CONTAINER_BYTES[c] === 4)
     return Array.from({ length: groups }, (_, j) =>
       block.bind(load("i32x4", from.buffer, addr, offset + j * 16), "x"),
     );
@@ -33,7 +33,14 @@ export function loadGroups(block: Block, from: Place, addr: Expr, offset: number
 
 /** One element as an i32 scalar. */
 export function loadScalar(from: Place, addr: Expr, offset = 0): Expr {
-  const ops = { u8: "load8_u", i8: "load8_s", u16: "load16_u", i16: "load16_s", i32: "load" } as const;
+  const ops = {
+    u8: "load8_u",
+    i8: "load8_s",
+    u16: "load16_u",
+    i16: "load16_s",
+    i32: "load",
+    f32: "load",
+  } as const;
   return load("i32", from.buffer, addr, offset, ops[from.container]);
 }
 
@@ -87,6 +94,6 @@ export function broadcastStrides(l: Pick<Layout, "shape" | "strides">, shape: re
 }
 
 /** Containers of constants. */
-export function bytesOfContainer(c: Container): "i8" | "u8" | "i16" | "i32" {
+export function bytesOfContainer(c: Container): "i8" | "u8" | "i16" | "i32" | "f32" {
   return c === "u16" ? "i16" : c;
 }

@@ -26,6 +26,7 @@ export const CONTAINER_RANGE: { readonly [c in Container]: readonly [number, num
   i16: [-32768, 32767],
   u16: [0, 65535],
   i32: [-(2 ** 31), 2 ** 31 - 1],
+  f32: [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
 };
 
 const VECTOR = { 1: "i8x16", 2: "i16x8", 4: "i32x4" } as const;

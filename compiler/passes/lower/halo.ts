@@ -2,7 +2,7 @@
 import { add, c32, type Expr, load, scale } from "../../ir/kernel/ir.ts";
 import { type Block, bytesOf } from "./block.ts";
 import { storeElements } from "./epilogue-store.ts";
-import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import { CONTAINER_BYTES, type Container, type Layout } from "./layout.ts";
 
 /** Fills the halo of an NHWC layout, of its own channels only. Does nothing without halo. */
 export function fillHalo(block: Block, layout: Layout): void {
@@ -44,9 +44,9 @@ export function fillHalo(block: Block, layout: Layout): void {
   });
 }
 
-/** Bytes of one element, if they are all equal. */
-function uniformByte(value: number, bytes: number): number | undefined {
-  const all = bytesOf([value], "i32").subarray(0, bytes);
+/** The byte that an element consists of, if they are all equal. */
+function uniformByte(value: number, container: Container): number | undefined {
+  const all = bytesOf([value], container === "f32" ? "f32" : "i32").subarray(0, CONTAINER_BYTES[container]);
   return all.every((b) => b === all[0]) ? all[0] : undefined;
 }
 
@@ -61,13 +61,16 @@ export function fillElements(
 ): void {
   if (count === 0) return;
   const size = CONTAINER_BYTES[to.container];
-  const byte = uniformByte(value, size);
+  const byte = uniformByte(value, to.container);
   if (byte !== undefined) {
     block.push({ k: "fill", buf: to.buffer, addr, offset, byte, bytes: count * size });
     return;
   }
   const lanes = 16 / size;
-  const data = bytesOf(new Array<number>(lanes).fill(value), size === 2 ? "i16" : "i32");
+  const data = bytesOf(
+    new Array<number>(lanes).fill(value),
+    size === 2 ? "i16" : to.container === "f32" ? "f32" : "i32",
+  );
   const v = block.bind(load("i32x4", block.constant(data, "fill"), c32(0)), "fill");
   const whole = Math.floor(count / lanes) * lanes;
   block.loop(0, whole, lanes, (i, inner) => {

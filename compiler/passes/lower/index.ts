@@ -11,6 +11,7 @@ import { copyLayout } from "./copy.ts";
 import { lowerDepthwise } from "./depthwise.ts";
 import { type Exactness, exactness } from "./dot-proof.ts";
 import { lowerElementwise } from "./elementwise.ts";
+import { lowerFloat } from "./float/index.ts";
 import { CONTAINER_BYTES, containerOf, denseLayout, type Halo, isDense, type Layout } from "./layout.ts";
 import {
   type Callee,
@@ -46,6 +47,7 @@ const families: readonly Lowering[] = [
   lowerSoftmax,
   lowerNormalize,
   lowerMovement,
+  lowerFloat,
 ];
 
 /** A graph input or output and where its integers lie, row-major. */
@@ -230,7 +232,7 @@ function newLayout(s: State, v: Value, root: Op): { layout: Layout; bytes: numbe
   const readers = (s.readers.get(v) ?? []).map((r) => calleeOf(s.module, r).root);
   const isResult = s.results.has(v);
   const name = uniqueName(s, `t_${v.name}`);
-  if (isResult || v.type.shape.length !== 4 || containerOf(v.type) === "i32") {
+  if (isResult || v.type.shape.length !== 4 || CONTAINER_BYTES[containerOf(v.type)] === 4) {
     const layout = denseLayout(name, v.type);
     return {
       layout,
@@ -336,7 +338,12 @@ function joinsChannels(s: State, call: Op, { func, root }: Callee): boolean {
   const container = containerOf(whole.type);
   return call.operands.every((v) => {
     const maker = s.main.ops.find((o) => o.results[0] === v);
-    if (maker === undefined || s.results.has(v) || containerOf(v.type) !== container || container === "i32")
+    if (
+      maker === undefined ||
+      s.results.has(v) ||
+      containerOf(v.type) !== container ||
+      CONTAINER_BYTES[container] === 4
+    )
       return false;
     // Made by a kernel of its own, not a view of another tensor; read elsewhere only where no halo is needed.
     if (calleeOf(s.module, maker).root.name.startsWith("layout.")) return false;

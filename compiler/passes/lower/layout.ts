@@ -1,14 +1,15 @@
 /** Where a tensor's elements lie in memory, as kernels see it. */
 import type { TensorType } from "../../ir/types.ts";
 
-/** Containers of integer tensors. */
-export type Container = "u8" | "i8" | "i16" | "u16" | "i32";
+/** Containers of integer tensors, and of those of float islands. */
+export type Container = "u8" | "i8" | "i16" | "u16" | "i32" | "f32";
 export const CONTAINER_BYTES: { readonly [c in Container]: number } = {
   u8: 1,
   i8: 1,
   i16: 2,
   u16: 2,
   i32: 4,
+  f32: 4,
 };
 
 /** Rows and columns around an NHWC tensor, inside its buffer, that hold `value`; the tensor's producer fills them. */
@@ -36,7 +37,8 @@ export interface Layout {
 /** Smallest container: activations of up to 8 bits are u8 (signed ones only at the graph's edge), up to 16 bits i16, else i32. */
 export function containerOf(type: TensorType): Container {
   const e = type.elem;
-  if (e.kind !== "int") throw new Error("only integer tensors have containers");
+  if (e.kind === "float" && e.bits === 32) return "f32";
+  if (e.kind !== "int") throw new Error("only tensors of integers and float32 have containers");
   if (e.bits <= 8) return e.signed ? "i8" : "u8";
   if (e.bits <= 15) return "i16";
   if (e.bits === 16) return e.signed ? "i16" : "u16";
