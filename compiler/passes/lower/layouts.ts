@@ -100,6 +100,8 @@ export function reshapeView(l: Layout, v: Value): Layout | undefined {
     const i = target.indexOf(a);
     return i < 0 ? e : l.strides[wide[i]!]!;
   });
+  // The axis before a last one of size 1 may have gaps.
+  if ((v.type.shape.at(-1) ?? 1) > 1 && strides.at(-1) !== e) return undefined;
   // Strides of unit axes only matter to those who compute sizes from them: make them monotone.
   for (let a = strides.length - 2; a >= 0; a--)
     if (v.type.shape[a] === 1) strides[a] = strides[a + 1]! * v.type.shape[a + 1]!;

@@ -16,4 +16,13 @@ export const networkCases: readonly GraphCase[] = [
     const a = g.fq(x(g, [1, 4, 6, 6], 0.0001), 0.0002, 0, { type: "int16" });
     return y(g, g.op("Conv", [a, g.weights([5, 4, 3, 3])]), 0.0003);
   }),
+  graphCase("a transposed view loses its last axis of size 1", (g) => {
+    const t = g.op("Transpose", [x(g, [1, 3, 2, 1])], { perm: [0, 2, 1, 3] });
+    return y(g, g.op("MatMul", [g.op("Reshape", [t, g.ints([1, 2, 3])]), g.weights([3, 1])]));
+  }),
+  graphCase("one column of a matrix as a row", (g) => {
+    const column = g.op("Slice", [x(g, [4, 5, 3]), g.ints([1]), g.ints([2]), g.ints([2])]);
+    const rows = g.op("Reshape", [column, g.ints([4, 5])]);
+    return [g.q(g.op("MatMul", [rows, g.weights([5, 2])]), 0.1, 9), g.q(g.op("Relu", [rows]), 0.1, 9)];
+  }),
 ];
