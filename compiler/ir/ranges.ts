@@ -260,7 +260,9 @@ const rules: { readonly [name: string]: RangeRule } = {
     return map(x!, (r) => {
       let min = Number.POSITIVE_INFINITY;
       let max = Number.NEGATIVE_INFINITY;
-      for (let t = r.min; t <= r.max; t++) {
+      // A table has an entry for whatever its operand reaches; what is known of the operand here may be less.
+      const last = Math.min(r.max, first + data.length - 1);
+      for (let t = Math.max(r.min, first); t <= last; t++) {
         min = Math.min(min, data[t - first]!);
         max = Math.max(max, data[t - first]!);
       }

@@ -25,4 +25,13 @@ export const networkCases: readonly GraphCase[] = [
     const rows = g.op("Reshape", [column, g.ints([4, 5])]);
     return [g.q(g.op("MatMul", [rows, g.weights([5, 2])]), 0.1, 9), g.q(g.op("Relu", [rows]), 0.1, 9)];
   }),
+  graphCase(
+    "a curve of 16 bits that reaches a part of its table, before a product",
+    (g) => {
+      const a = g.fq(x(g, [2, 3], 0.00008, 5), 0.0000015, 0, { type: "int16" });
+      const b = g.fq(g.op("LeakyRelu", [a], { alpha: { kind: "float", value: -0.25 } }), 0.0002, 128);
+      return y(g, g.op("MatMul", [b, g.op("Transpose", [b], { perm: [1, 0] })]), 0.000001);
+    },
+    { saturates: true },
+  ),
 ];
