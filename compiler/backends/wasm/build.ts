@@ -4,8 +4,10 @@ import type { Buffer, Program } from "../../ir/kernel/ir.ts";
 import { legalize } from "../../ir/kernel/legalize.ts";
 import { layout } from "./layout.ts";
 import { assembleModule } from "./module.ts";
+import type { Staging } from "./pack.ts";
 import { type PlacedPort, portLayouts } from "./ports.ts";
 import { placeBeside, type SignedInput, withSigned } from "./signed.ts";
+import { elementBytes, tableRuns, tablesLast } from "./tables.ts";
 import { wasmRelaxed, wasmSimd } from "./target.ts";
 import { buildThreads, type ThreadsModules } from "./threads.ts";
 
@@ -52,10 +54,24 @@ export async function buildWasm(
 ): Promise<WasmModules> {
   const extra = input.relaxed ? constantsBeside(input.baseline, input.relaxed) : [];
   const legal = legalize(input.baseline, wasmSimd);
-  const baselineProgram = { ...legal, buffers: [...legal.buffers, ...extra] };
+  const sizes = elementBytes([legal, ...(input.relaxed ? [input.relaxed] : [])]);
+  const baselineProgram = { ...legal, buffers: tablesLast([...legal.buffers, ...extra], sizes) };
   const place = layout(baselineProgram, input.offsets);
   const { addresses } = place;
-  const signed = input.signed && placeBeside(place, baselineProgram, input.signed);
+  const signedSizes = elementBytes(input.signed ? [input.signed.program] : []);
+  const signed =
+    input.signed &&
+    placeBeside(place, baselineProgram, {
+      ...input.signed,
+      program: {
+        ...input.signed.program,
+        buffers: tablesLast(input.signed.program.buffers, signedSizes),
+      },
+    });
+  const staging = (program: Program, at: ReadonlyMap<string, number>, bytes: typeof sizes): Staging => ({
+    address: place.arena,
+    runs: tableRuns(program, at, bytes, place.arenaBytes),
+  });
   const memoryPages = Math.max(place.memoryPages, signed?.memoryPages ?? 0);
   const baseline = await assembleModule({
     program: target === "wasm-relaxed" ? { ...baselineProgram, kernels: [] } : baselineProgram,
@@ -64,6 +80,7 @@ export async function buildWasm(
     memoryPages,
     exportsMemory: true,
     data: true,
+    staging: staging(baselineProgram, addresses, sizes),
     profile,
   });
   const relaxed =
@@ -86,6 +103,7 @@ export async function buildWasm(
       memoryPages,
       exportsMemory: false,
       data: true,
+      staging: staging(signed.program, signed.addresses, signedSizes),
       profile,
     }));
   const sources = {

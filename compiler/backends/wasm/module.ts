@@ -2,7 +2,7 @@
 import type { Program } from "../../ir/kernel/ir.ts";
 import { assemble } from "./assemble.ts";
 import { emitKernel } from "./emit.ts";
-import { emitUnpack, packedConstants } from "./pack.ts";
+import { emitUnpack, packedConstants, type Staging } from "./pack.ts";
 import { usePointers } from "./pointers.ts";
 
 export interface ModuleOptions {
@@ -15,6 +15,8 @@ export interface ModuleOptions {
   readonly exportsMemory: boolean;
   /** Include the constants as active data, at their real bit widths; a start function spreads them out. */
   readonly data: boolean;
+  /** Tables among the constants, and where the module may bring their bytes: the arena. */
+  readonly staging?: Staging;
   /** Also export every kernel under its name. */
   readonly profile?: boolean;
 }
@@ -24,9 +26,9 @@ export interface ModuleOptions {
  * gives equal bytes. Throws on a program that is not legal for `kind`.
  */
 export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
-  const { program, addresses, kind, memoryPages, exportsMemory, data, profile = false } = options;
+  const { program, addresses, kind, memoryPages, exportsMemory, data, staging, profile = false } = options;
   return assemble((b, m) => {
-    const constants = data ? packedConstants(program, addresses) : { segments: [], unpackings: [] };
+    const constants = packedConstants(data ? program : { ...program, buffers: [] }, addresses, staging);
     m.setMemory(
       memoryPages,
       memoryPages,
@@ -45,7 +47,7 @@ export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
     const calls = program.kernels.map((_, i) => m.call(`k${i}`, [], b.none));
     m.addFunction("run", b.none, b.none, [], m.block(null, calls));
     m.addFunctionExport("run", "run");
-    emitUnpack(b, m, constants.unpackings);
+    emitUnpack(b, m, constants);
   }, kind === "relaxed");
 }
 

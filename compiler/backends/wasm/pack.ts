@@ -1,6 +1,10 @@
-/** Constants of few distinct bytes at their real bit width: what the module carries, and the code that spreads it out. */
+/**
+ * Constants as the module carries them, and the code that spreads them out: those of few distinct bytes at their real bit width,
+ * tables of wider elements byte by byte (`tables.ts`).
+ */
 import type { Program } from "../../ir/kernel/ir.ts";
 import type { Binaryen, Builder } from "./assemble.ts";
+import { planesOf, type TableRun } from "./tables.ts";
 
 /** Byte i is (base + step·code i) mod 256; code i takes `bits` bits from bit i·bits of `codes`, low bits first. */
 export interface Packed {
@@ -61,21 +65,51 @@ export interface Unpacking extends Packed {
   readonly address: number;
 }
 
+/** Tables whose bytes by significance lie at `from` when the module starts, where nothing else does yet. */
+export interface StagedTables extends TableRun {
+  readonly from: number;
+}
+
+/** Where the module brings the bytes of tables: in the arena, of which nothing is alive yet. */
+export interface Staging {
+  readonly address: number;
+  readonly runs: readonly TableRun[];
+}
+
+export interface PackedConstants {
+  readonly segments: readonly Segment[];
+  readonly unpackings: readonly Unpacking[];
+  readonly tables: readonly StagedTables[];
+}
+
 /** The constants of a program, those worth it packed; neighbours are one segment. */
 export function packedConstants(
   program: Program,
   addresses: ReadonlyMap<string, number>,
-): { readonly segments: readonly Segment[]; readonly unpackings: readonly Unpacking[] } {
+  staging: Staging = { address: 0, runs: [] },
+): PackedConstants {
   const placed = new Map<number, Uint8Array>();
   for (const b of program.buffers) if (b.data) placed.set(addresses.get(b.name)!, b.data);
   const segments: Segment[] = [];
   const unpackings: Unpacking[] = [];
+  const staged = staging.runs.map((r) => ({ ...r, data: new Uint8Array(r.bytes) }));
   for (const [address, data] of [...placed].sort(([a], [b]) => a - b)) {
+    const run = staged.find((r) => address >= r.address && address < r.address + r.bytes);
+    if (run) {
+      run.data.set(data, address - run.address);
+      continue;
+    }
     const packed = packBytes(data);
     if (packed) unpackings.push({ ...packed, address });
     append(segments, { address, bytes: packed?.codes ?? data });
   }
-  return { segments, unpackings };
+  let from = staging.address;
+  const tables = staged.map(({ data, ...run }): StagedTables => {
+    append(segments, { address: from, bytes: planesOf(data, run.size) });
+    from += run.bytes;
+    return { ...run, from: from - run.bytes };
+  });
+  return { segments, unpackings, tables };
 }
 
 /** Bytes of zeros between two segments that cost less than a segment of its own. */
@@ -84,7 +118,7 @@ const GAP = 16;
 function append(segments: Segment[], next: Segment): void {
   const last = segments.at(-1);
   const gap = last && next.address - last.address - last.bytes.length;
-  if (last === undefined || gap! > GAP) {
+  if (last === undefined || gap! < 0 || gap! > GAP) {
     segments.push(next);
     return;
   }
@@ -94,12 +128,26 @@ function append(segments: Segment[], next: Segment): void {
   segments[segments.length - 1] = { address: last.address, bytes };
 }
 
-/**
- * Adds a start function that fills the places of packed constants, from the last byte to the first: code i lies in bytes
- * 0 … i of its place.
- */
-export function emitUnpack(b: Binaryen, m: Builder, unpackings: readonly Unpacking[]): void {
-  if (unpackings.length === 0) return;
+/** Adds a start function that fills the places of packed constants. */
+export function emitUnpack(b: Binaryen, m: Builder, { unpackings, tables }: PackedConstants): void {
+  if (unpackings.length + tables.length === 0) return;
+  if (unpackings.length > 0) emitUnpackCodes(b, m);
+  if (tables.length > 0) emitJoin(b, m);
+  const call = (name: string, values: readonly number[]): number =>
+    m.call(
+      name,
+      values.map((v) => m.i32.const(v)),
+      b.none,
+    );
+  const body = [
+    ...unpackings.map((u) => call("unpack", [u.address, u.count, u.bits, u.base, u.step])),
+    ...tables.map((t) => call("join", [t.address, t.bytes, t.bytes / t.size, t.size, t.from])),
+  ];
+  m.setStart(m.addFunction("start", b.none, b.none, [], m.block(null, body)));
+}
+
+/** From the last byte to the first: code i lies in bytes 0 … i of its place. */
+function emitUnpackCodes(b: Binaryen, m: Builder): void {
   const [address, i, bits, base, step] = [0, 1, 2, 3, 4].map((n) => () => m.local.get(n, b.i32)) as [
     () => number,
     () => number,
@@ -133,11 +181,26 @@ export function emitUnpack(b: Binaryen, m: Builder, unpackings: readonly Unpacki
       ]),
     ),
   );
-  const call = (u: Unpacking): number =>
-    m.call(
-      "unpack",
-      [u.address, u.count, u.bits, u.base, u.step].map((v) => m.i32.const(v)),
-      b.none,
-    );
-  m.setStart(m.addFunction("start", b.none, b.none, [], m.block(null, unpackings.map(call))));
+}
+
+/** Byte j, counted from the last one, goes to element j mod count. */
+function emitJoin(b: Binaryen, m: Builder): void {
+  const local = (n: number) => (): number => m.local.get(n, b.i32);
+  const [address, j, count, size, from] = [local(0), local(1), local(2), local(3), local(4)];
+  const element = m.i32.mul(m.i32.rem_u(j(), count()), size());
+  const to = m.i32.add(m.i32.add(address(), element), m.i32.div_u(j(), count()));
+  m.addFunction(
+    "join",
+    b.createType([b.i32, b.i32, b.i32, b.i32, b.i32]),
+    b.none,
+    [],
+    m.loop(
+      "next",
+      m.block(null, [
+        m.local.set(1, m.i32.sub(j(), m.i32.const(1))),
+        m.i32.store8(0, 1, to, m.i32.load8_u(0, 1, m.i32.add(from(), j()))),
+        m.br("next", m.i32.gt_s(j(), m.i32.const(0))),
+      ]),
+    ),
+  );
 }
