@@ -108,7 +108,7 @@ function meanings(model: OnnxModel): (tensor: string) => string {
     const t = model.graph.initializers.get(name);
     return (
       t &&
-      `${t.dataType}[${t.dims}]${t.size > 64 ? name : JSON.stringify(t, (_, v) => (typeof v === "bigint" ? String(v) : v))}`
+      `${t.dataType}[${t.dims}]${t.size > 64 ? name : JSON.stringify(t, (key, v) => (key === "name" ? undefined : typeof v === "bigint" ? String(v) : v))}`
     );
   };
   /** Integers that are dequantized and quantized on the same grid. */
@@ -181,7 +181,11 @@ function constantIn(model: OnnxModel): (tensor: string) => boolean {
 export function planOf(model: OnnxModel, module: Module, quantizers: readonly string[]): Plan {
   const kept = new Set(module.funcs[0]!.results.map((r) => r.name));
   const meaning = meanings(model);
-  const twins = new Map(quantizers.filter((q) => kept.has(q)).map((q) => [meaning(q), q]));
+  const twins = new Map(
+    quantizers.flatMap((q) =>
+      [q, `${q}/integers`].filter((t) => kept.has(t)).map((t) => [meaning(q), t] as const),
+    ),
+  );
   const tensorOf = new Map<string, string>();
   const clipped = new Map<string, string>();
   const constant = constantIn(model);
