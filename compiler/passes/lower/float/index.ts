@@ -1,8 +1,18 @@
 /** Kernels of float islands. */
 import type { Lowered, Lowering, Stage } from "../stage.ts";
+import { lowerFloatConv } from "./conv.ts";
 import { lowerFloatElementwise } from "./elementwise.ts";
+import { lowerFloatMatmul } from "./matmul.ts";
+import { lowerFloatPool } from "./pool.ts";
+import { lowerFloatReduce } from "./reduce.ts";
 
-const families: readonly Lowering[] = [lowerFloatElementwise];
+const families: readonly Lowering[] = [
+  lowerFloatElementwise,
+  lowerFloatMatmul,
+  lowerFloatConv,
+  lowerFloatPool,
+  lowerFloatReduce,
+];
 
 export function lowerFloat(stage: Stage): Lowered | undefined {
   for (const family of families) {
