@@ -206,6 +206,8 @@ export interface Coverage {
   /** Operators between the first and the last quantizer. */
   readonly total: number;
   readonly integer: number;
+  /** What runs in float32, where that was allowed and there is any: operators and their multiply-accumulates. */
+  readonly float?: { readonly ops: number; readonly macs: number };
 }
 
 /** Multiply-accumulates of one inference: as the graph has them, and after folding constant channels. */

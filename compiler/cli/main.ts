@@ -35,6 +35,13 @@ const grids = () =>
     "put a float tensor on a grid of your own, for all that read it; may be repeated",
   ).argParser(collect);
 
+const allowFloat = () =>
+  new Option("--allow-float", "let operators without an integer form run in float32, instead of failing");
+const allowFloatAt = () =>
+  new Option("--allow-float-at <name>", "the same for one node or tensor; may be repeated").argParser(
+    collect,
+  );
+
 const calib = () =>
   new Option(
     "--calib <data.npz>",
@@ -75,6 +82,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(target())
     .option("-o, --output <folder>", "where to write", "dist")
     .addOption(grids())
+    .addOption(allowFloat())
+    .addOption(allowFloatAt())
     .addOption(calib())
     .addOption(observer())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
@@ -86,6 +95,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
   command("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
     .addOption(target())
     .addOption(grids())
+    .addOption(allowFloat())
+    .addOption(allowFloatAt())
     .addOption(calib())
     .addOption(observer())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
@@ -119,6 +130,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--seed <n>", "seed of the random inputs", positive, 1)
     .addOption(new Option("--against <peer>", "also compare with another runtime").choices(["onnxruntime"]))
     .addOption(grids())
+    .addOption(allowFloat())
+    .addOption(allowFloatAt())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
 
@@ -132,6 +145,8 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--threads <n>", "also time that many threads", positive)
     .addOption(new Option("--against <peer>", "time another runtime in turn").choices(["onnxruntime-web"]))
     .addOption(grids())
+    .addOption(allowFloat())
+    .addOption(allowFloatAt())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (path, options) => (await import("./bench.ts")).bench(path, options, terminal)));
 

@@ -7,11 +7,15 @@ export interface ModelChoices {
   readonly batch?: number;
   /** Grids given on the command line. */
   readonly quant?: readonly string[];
+  /** Ops without an integer form run in float32: all, or those of the nodes and tensors named. */
+  readonly allowFloat?: boolean;
+  readonly allowFloatAt?: readonly string[];
 }
 
-export const modelChoices = ({ batch, quant }: ModelChoices) => ({
+export const modelChoices = ({ batch, quant, allowFloat, allowFloatAt }: ModelChoices) => ({
   ...(batch !== undefined && { batch }),
   ...(quant !== undefined && { grids: quant }),
+  ...((allowFloat || allowFloatAt) && { allowFloat: allowFloat || allowFloatAt! }),
 });
 
 export async function readModule(path: string, batch: number | undefined): Promise<Result<Module>> {

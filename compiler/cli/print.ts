@@ -124,6 +124,13 @@ function weightsText(layers: readonly LayerReport[]): string | undefined {
   return `weights: ${plural(bits.length, "tensor")}${narrow ? `, ${narrow} need only 4 bits` : ""}`;
 }
 
+/** What runs in float32, and how much of the work that is. */
+function floatText({ coverage: { float }, macs }: Manifest): string | undefined {
+  if (float === undefined) return undefined;
+  const share = macs.nominal === 0 ? "" : ` (${Math.round((100 * float.macs) / macs.nominal)} % of MACs)`;
+  return `${float.ops} in float32${share}`;
+}
+
 /** The one line that ends a compile or an inspection. */
 export function footer(
   manifest: Manifest,
@@ -135,6 +142,7 @@ export function footer(
   const saved = macs.executed < macs.nominal ? `, ${countText(macs.executed)} executed` : "";
   return [
     `${coverage.integer}/${coverage.total} ops integer`,
+    floatText(manifest),
     `${countText(macs.nominal)} MACs${saved}`,
     weightsText(layers),
     warnings ? plural(warnings, "warning") : undefined,

@@ -35,7 +35,7 @@ function feed(port: Port, x: TensorData): Dense {
 
 /** What the user gets of a result: floats by its boundary, integers in their dtype's array. */
 function fetch(port: Port, d: Dense, raw: boolean): TensorData {
-  if (raw) return Int32Array.from(d.data);
+  if (raw) return d.elem.kind === "float" ? Float64Array.from(d.data) : Int32Array.from(d.data);
   const { array } = carrierOf(dtypeOf(port));
   const b = port.boundary;
   const out = new array(d.data.length);

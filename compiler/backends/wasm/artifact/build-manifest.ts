@@ -9,6 +9,7 @@ import {
   type ThreadsModule,
   type WasmTarget,
 } from "../../../../runtime/format.ts";
+import { floatShare } from "../../../ir/macs.ts";
 import type { Module, Op, Port } from "../../../ir/module.ts";
 import { hasTrait } from "../../../ir/ops/index.ts";
 import { rescaleOf } from "../../../ir/ops/integer-rescale.ts";
@@ -54,6 +55,7 @@ export async function manifestOf(f: ManifestFacts): Promise<Manifest> {
   const outputNames = new Set(imported.results.map((r) => r.name));
   const outputs = modules.outputs.filter((p) => outputNames.has(p.name)).map(described);
   const taps = modules.outputs.filter((p) => !outputNames.has(p.name));
+  const share = floatShare(f.integer.funcs[0]!);
   const operators = imported.ops.filter((o) => hasTrait(o, "float") || hasTrait(o, "movement")).length;
   return {
     format: "qc-wasm",
@@ -77,7 +79,10 @@ export async function manifestOf(f: ManifestFacts): Promise<Manifest> {
       arenaPeak: f.peak,
       memory: modules.memoryBytes,
     },
-    coverage: { total: operators, integer: operators },
+    coverage:
+      share.ops === 0
+        ? { total: operators, integer: operators }
+        : { total: operators, integer: Math.max(0, operators - share.ops), float: share },
     macs: f.macs,
     constantChannels: constantChannels(f.integer, f.fused),
     rescales: f.fused.funcs.flatMap((func) =>
