@@ -11,6 +11,7 @@ import { narrowTypes } from "./passes/narrow-types.ts";
 import { recognizeNormalizations } from "./passes/recognize-normalizations.ts";
 import { recognizeQuantizers } from "./passes/recognize-quantizers.ts";
 import { shrinkTables } from "./passes/shrink-tables.ts";
+import { simplifyThresholds } from "./passes/simplify-thresholds/index.ts";
 import { signed, unsigned } from "./passes/unsigned.ts";
 
 export interface PipelineChoices {
@@ -36,6 +37,7 @@ export const integerPasses = ({
   { pass: integerize, options: { keepQuantizers, allowFloat } }, // floats and quantizers → exact integer maps
   layoutNhwc, //                                        transposes sink and cancel
   canonicalize, //                                      identities, nested clamps, pads into windows
+  simplifyThresholds, //                                even steps → requantizations
   unsigned, //                                          operand signs the dot products want
   canonicalize,
 ];
@@ -70,6 +72,7 @@ export const allPasses: readonly Pass[] = [
   integerize,
   layoutNhwc,
   canonicalize,
+  simplifyThresholds,
   unsigned,
   foldConstantChannels,
   narrowTypes,

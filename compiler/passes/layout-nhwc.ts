@@ -112,7 +112,7 @@ function canMove(v: Value, p: Perm, ctx: RuleContext): boolean {
 }
 
 /** Elementwise ops with a channel axis in `attrs.axis`, or none. */
-const elementwise = ["qc.requant", "qc.rescale", "qc.table", "qc.clamp", "qc.mul"];
+const elementwise = ["qc.requant", "qc.rescale", "qc.threshold", "qc.table", "qc.clamp", "qc.mul"];
 
 const withAxis = (attrs: Attrs, p: Perm): Attrs =>
   typeof attrs.axis === "number" ? { ...attrs, axis: p[attrs.axis]! } : attrs;
@@ -152,7 +152,7 @@ const sinkThroughElementwise: Rule = {
 /** f(transpose(x, p)) = transpose(f(x), p) behind an accumulator that nobody else reads: f runs in its registers. */
 const sinkBehindAccumulator: Rule = {
   name: "sink-behind-accumulator",
-  ops: ["qc.requant", "qc.table", "qc.clamp"],
+  ops: ["qc.requant", "qc.threshold", "qc.table", "qc.clamp"],
   rewrite: (op, [v, ...more], ctx) => {
     const t = transposeOf(v!, ctx);
     const x = t?.operands[0];
@@ -197,19 +197,20 @@ function sourceAxis(from: readonly number[], to: readonly number[], a: number): 
 /** f(reshape(x)) = reshape(f(x)) for elementwise f with one operand, if the channel axis survives or all channels are alike. */
 const sinkReshape: Rule = {
   name: "sink-reshape",
-  ops: ["qc.requant", "qc.table", "qc.clamp"],
+  ops: ["qc.requant", "qc.threshold", "qc.table", "qc.clamp"],
   rewrite: (op, operands, ctx) => {
     const reshape = ctx.def(operands[0]!);
     if (operands.length !== 1 || reshape?.name !== "layout.reshape") return undefined;
     const lists = [
       ...((op.attrs.scales ?? []) as readonly Attr[][]),
       (op.attrs.offset ?? []) as readonly Attr[],
+      (op.attrs.mirrored ?? []) as readonly Attr[],
     ];
     const x = reshape.operands[0]!;
     const result = op.results[0]!;
     let attrs = op.attrs;
     if (typeof op.attrs.axis === "number") {
-      const uniform = lists.every((l) => l.length === 1);
+      const uniform = lists.every((l) => l.length <= 1);
       const axis = uniform
         ? Math.max(0, x.type.shape.length - 1)
         : sourceAxis(x.type.shape, result.type.shape, op.attrs.axis);

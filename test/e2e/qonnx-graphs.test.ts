@@ -311,10 +311,10 @@ describe("refused", () => {
     ["zero point NaN", "QC1135", /NaN/, (g) => g.quant(g.x, { s: 1, z: Number.NaN })],
     ["rounding mode", "QC1134", /HALF_DOWN/, (g) => g.quant(g.x, { s: 1, mode: "NEAREST" })],
     [
-      "MultiThreshold",
+      "Im2Col",
       "QC2001",
-      /MultiThreshold.*not read this QONNX operator yet/,
-      (g) => g.own("MultiThreshold", [g.x, g.noise([1, 3])], { out_dtype: "UINT2" }),
+      /Im2Col.*not read this QONNX operator yet/,
+      (g) => g.own("Im2Col", [g.x], { kernel_size: [1, 1] }),
     ],
     [
       "FloatQuant",

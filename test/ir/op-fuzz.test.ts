@@ -89,6 +89,7 @@ function attribute(d: Draw, name: string, kind: AttrKind, rank: number, table: D
     case "rationalLists":
       return d.many(1 + d.below(2), () => d.many(1 + d.below(2), small));
     case "dense":
+      if (name === "thresholds") return d.pick(STEPS);
       return name === "factor" || name === "offset" ? SCALAR : table;
     case "dict": {
       const spec = {
@@ -115,6 +116,12 @@ const TABLE: Dense = {
   shape: [512],
   data: Int32Array.from({ length: 512 }, (_, i) => i + 1),
 };
+
+/** Thresholds of integers and of real numbers. */
+const STEPS: readonly Dense[] = [
+  { kind: "dense", elem: I32, shape: [1, 3], data: Int32Array.of(-9, 0, 40) },
+  { kind: "dense", elem: { kind: "float", bits: 64 }, shape: [1, 3], data: Float64Array.of(-0.5, 0, 0.3) },
+];
 
 /** Broadcasts to everything. */
 const SCALAR: Dense = { kind: "dense", elem: I32, shape: [], data: Int32Array.of(2 ** 30) };

@@ -9,6 +9,7 @@ import { axisIn, broadcastShapes } from "./axes.ts";
 import { allOf, optional, required } from "./define.ts";
 import { mapChannels } from "./per-channel.ts";
 import { ORDERS, ROUNDINGS } from "./rounding.ts";
+import { qcThreshold } from "./threshold.ts";
 
 /** Result type of a requantization: broadcast operands, declared integers, `axis` in the result. */
 export function requantType(
@@ -83,4 +84,4 @@ const requant = defineOp({
   },
 });
 
-export const requantOps: readonly OpDef[] = [requant];
+export const requantOps: readonly OpDef[] = [requant, qcThreshold];

@@ -4,6 +4,7 @@ import type { Rounding } from "../rational.ts";
 import { F32, type QuantType, sizeOf, type TensorType } from "../types.ts";
 import { floats, isFloat, isQuant, optional, storeInts } from "./define.ts";
 import { ORDERS, ROUNDINGS, roundReal } from "./rounding.ts";
+import { quantThreshold } from "./threshold.ts";
 
 /** Index of each element's channel along a per-axis type: i ↦ ⌊i / inner⌋ mod n. */
 function channelOf(type: TensorType, elem: QuantType): (i: number) => number {
@@ -81,4 +82,4 @@ const dequantize = defineOp({
   },
 });
 
-export const quantOps: readonly OpDef[] = [quantize, dequantize];
+export const quantOps: readonly OpDef[] = [quantize, dequantize, quantThreshold];

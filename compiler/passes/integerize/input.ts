@@ -15,14 +15,14 @@ import {
   toNumber,
   ZERO,
 } from "../../ir/rational.ts";
-import { sameShape, tensor } from "../../ir/types.ts";
+import { type IntType, sameShape, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { type Affine, channelsOf, type Input, type Rep } from "./rep.ts";
 import { thresholdsOf } from "./thresholds.ts";
 
 /** Thresholds of a conversion are listed one by one. */
-const MOST_THRESHOLDS = 255;
+export const MOST_THRESHOLDS = 255;
 
 /** +, −, ·, / with one number stay affine; undefined for anything else. */
 export function liftInput(op: Op, reps: readonly Rep[]): Input | undefined {
@@ -121,7 +121,21 @@ export function quantizeInput(
   }
   const { scheme } = q.type;
   const scale = fromNumber(scheme.kind === "tensor" ? scheme.scale : 1);
-  const elem = storageOf(q.type);
+  const value = inputParam(ctx, rep, result, storageOf(q.type), boundary, (fill) =>
+    rep.map ? quantizeExact(fill, scale, fromNumber(zeroOf(q)), q) : quantizeFloat32(toNumber(fill), q),
+  );
+  return done(value);
+}
+
+/** The integer param behind a boundary, moved as the input was; `padding` makes integers of what pads bring in. */
+export function inputParam(
+  ctx: Context,
+  rep: Input,
+  result: Value,
+  elem: IntType,
+  boundary: Boundary,
+  padding: (fill: Rational) => number,
+): Value {
   let value: Value = {
     name: rep.moves.length === 0 ? result.name : rep.port.name,
     type: tensor(rep.port.value.type.shape, elem),
@@ -129,19 +143,13 @@ export function quantizeInput(
   ctx.param({ value, name: rep.port.name, dtype: rep.port.dtype, boundary });
   for (const { op: move, fill } of rep.moves) {
     // Padding constants are real numbers; they go through the quantizer as the input's elements do.
-    const padding =
-      fill === undefined
-        ? undefined
-        : rep.map
-          ? quantizeExact(fill, scale, fromNumber(zeroOf(q)), q)
-          : quantizeFloat32(toNumber(fill), q);
-    const attrs = padding === undefined ? move.attrs : { ...move.attrs, value: padding };
+    const attrs = fill === undefined ? move.attrs : { ...move.attrs, value: padding(fill) };
     value = ctx.emit(move.name, [value], attrs, {
       hint: result.name,
       ...(move.loc ? { loc: move.loc } : {}),
     });
   }
-  return done(value);
+  return value;
 }
 
 /** The input after one more movement; a pad brings in a real number of its own. */

@@ -32,6 +32,7 @@ import type { Choice, Tuning } from "./schedule/schedule.ts";
 import { lowerSoftmax } from "./softmax.ts";
 import type { Lowered, Lowering, Stage } from "./stage.ts";
 import { lowerTable } from "./table.ts";
+import { lowerThreshold } from "./threshold.ts";
 import { beforeTranspose, isProduct, readsStrided, viewOf } from "./views.ts";
 import type { PackedPanels } from "./weights.ts";
 import { lowerWindow } from "./window.ts";
@@ -42,6 +43,7 @@ const families: readonly Lowering[] = [
   lowerProduct,
   lowerElementwise,
   lowerTable,
+  lowerThreshold,
   lowerWindow,
   lowerReduce,
   lowerSoftmax,

@@ -9,6 +9,7 @@ import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
 import { integerImporters } from "./integer.ts";
 import { matmulImporters } from "./matmul.ts";
+import { multiThresholdImporters } from "./multi-threshold.ts";
 import { normalizationImporters } from "./normalization.ts";
 import { qlinearImporters } from "./qlinear.ts";
 import { qonnxImporters } from "./qonnx.ts";
@@ -24,6 +25,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...quantizeImporters,
   ...qonnxImporters,
   ...qonnxPoolImporters,
+  ...multiThresholdImporters,
   ...fakeQuantizeImporters,
   ...qlinearImporters,
   ...integerImporters,

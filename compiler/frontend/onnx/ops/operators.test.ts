@@ -307,6 +307,8 @@ test("each importer is exercised", () => {
     "Trunc",
     // test/e2e/qonnx-pool.test.ts and fake-quantize.test.ts, against their published formulas
     "QuantAvgPool2d",
+    // test/e2e/multi-threshold.test.ts
+    "MultiThreshold",
     "FakeQuantWithMinMaxVars",
     "FakeQuantWithMinMaxVarsPerChannel",
     "FakeQuantWithMinMaxArgs",
