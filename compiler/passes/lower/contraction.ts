@@ -53,6 +53,8 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
 }
 
 const VECTOR_BYTES = 16;
+/** Panels from which on the half of one more is no loss. */
+const MANY_PANELS = 16;
 
 /** `count` pieces of the K loop, `step` bytes apart, each of `groups` K-groups from byte `offset`. */
 interface Run {
@@ -165,7 +167,14 @@ function emitContraction(
   };
   fillHalo(k.block, y);
   const panelsOf = (b: Block, part: Expr, group: Expr): void => {
-    const full = Math.floor(g.n / PANEL / tile.panels);
+    const padding = blocks * PANEL - g.n;
+    // A last panel with room for its padding is like the others, if that costs no half of it or little.
+    const alike =
+      !pooling &&
+      g.groups === 1 &&
+      padding <= (y.spare ?? 0) &&
+      (padding < PANEL / 2 || blocks > MANY_PANELS);
+    const full = Math.floor((alike ? blocks * PANEL : g.n) / PANEL / tile.panels);
     const columns = (to: Block, panels: number, first: Expr, count: number): void =>
       emitColumns(to, em, { rows: tile.rows, panels, part, group, first, count });
     b.loop(0, full, 1, (n, to) => columns(to, tile.panels, scale(n, tile.panels), tile.panels * PANEL), "n");

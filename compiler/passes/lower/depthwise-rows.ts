@@ -88,6 +88,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   const weightBytes = flat ? Math.ceil(kw / 4) * tapBytes : kw * tapBytes;
   const zero = outer.bind(load("i8x16", outer.constant(new Uint8Array(16), "zero"), c32(0)), "zero");
   const weights = outer.scratch(Math.max(passes * weightBytes, d.packedBytes), "w");
+  const looped = groups * taps > WRITTEN_OUT;
   const widthOf = (pixels: number): number => (pixels - 1) * sw + (taps - 1) * tapColumns + 1;
   const columns = widthOf(d.pixels);
   const rowBytes = columns * COLUMN_BYTES;
@@ -147,7 +148,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   const tile = (
     b: Block,
     n: number,
-    at: readonly Expr[],
+    at: (inner: Block, j: Expr) => Expr,
     w: Expr,
     halves: readonly number[],
     start: (h: number) => Expr,
@@ -157,11 +158,13 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
     for (const h of halves) {
       const initial = b.bind(start(h), "init");
       for (const row of acc) row.push(b.variable(initial, `c${h}_`));
-      at.forEach((place, j) => {
+      const sum = (inner: Block, j: Expr): void => {
+        const place = at(inner, j);
+        const from = inner.bind(add(w, scale(j, COLUMN_BYTES)), "pw");
         const vectors = Array.from({ length: taps }, (_, k) => {
-          const offset = k * tapPitch + j * COLUMN_BYTES + h * VECTOR_BYTES;
-          const vector = load(d.group === 2 ? "i16x8" : "i8x16", weights, w, offset);
-          return taps <= HELD ? b.bind(vector, "w") : vector;
+          const offset = k * tapPitch + h * VECTOR_BYTES;
+          const vector = load(d.group === 2 ? "i16x8" : "i8x16", weights, from, offset);
+          return taps <= HELD ? inner.bind(vector, "w") : vector;
         });
         for (let col = 0; col < width; col++) {
           const uses = vectors.flatMap((tap, k) => {
@@ -170,10 +173,10 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
           });
           if (uses.length === 0) continue;
           const offset = col * COLUMN_BYTES + h * VECTOR_BYTES;
-          const x = b.bind(load(d.group === 2 ? "i16x8" : "i8x16", scratch, place, offset), "x");
+          const x = inner.bind(load(d.group === 2 ? "i16x8" : "i8x16", scratch, place, offset), "x");
           for (const { tap, px } of uses) {
             const c = acc[px]![h]!;
-            b.set(
+            inner.set(
               c,
               d.group === 2
                 ? op("add.i32x4", [c.ref, op("dot2.i32x4", [x, tap])])
@@ -181,7 +184,9 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
             );
           }
         }
-      });
+      };
+      if (looped) b.loop(0, groups, 1, (j, inner) => sum(inner, j), "j");
+      else for (let j = 0; j < groups; j++) sum(b, c32(j));
     }
     return acc.map((row) => row.map((v) => v.ref));
   };
@@ -195,15 +200,19 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
       1,
       (m, inner) => {
         fill(inner, channels, inner.bind(add(m, ahead), "index"));
-        const at = Array.from({ length: groups }, (_, j) => slot(inner, add(m, j * between)));
+        const at = looped ? [] : Array.from({ length: groups }, (_, j) => slot(inner, add(m, j * between)));
         const row = (to: Block, p: Expr): void => {
           const w = to.bind(scale(p, weightBytes), "pw");
           const oy = to.bind(add(scale(m, passes), p), "oy");
           const main = Math.floor(d.pixels / PIXELS) * PIXELS;
           const one = (block: Block, n: number, pixel: Expr): void => {
             const shift = block.bind(scale(pixel, sw * COLUMN_BYTES), "at");
-            const places = at.map((a) => block.bind(add(a, shift), "at"));
-            finish(block, tile(block, n, places, w, channels.halves, start), oy, pixel);
+            const known = at.map((a) => block.bind(add(a, shift), "at"));
+            const place = (to: Block, j: Expr): Expr =>
+              j.k === "const"
+                ? known[Number(j.value)]!
+                : to.bind(add(slot(to, to.bind(add(m, scale(j, between)), "index")), shift), "at");
+            finish(block, tile(block, n, place, w, channels.halves, start), oy, pixel);
           };
           to.loop(0, main, PIXELS, (pixel, block) => one(block, PIXELS, pixel), "p");
           if (main < d.pixels) one(to, d.pixels - main, c32(main));
@@ -220,6 +229,9 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   };
   return { weights, emit };
 }
+
+/** Vectors of weights up to which the row groups of a tile are written out one after another. */
+const WRITTEN_OUT = 12;
 
 /** Taps of a kernel row group that stay in registers. */
 const HELD = 5;

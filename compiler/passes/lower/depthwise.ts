@@ -237,7 +237,7 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
       "oy",
     );
   };
-  const full = Math.floor(channels / CHANNELS);
+  const full = fullBlocks(channels, y.spare ?? 0);
   k.block.loop(
     0,
     images,
@@ -325,6 +325,20 @@ function interleavePair(
   const [first, last] = offsets.map((offset) => b.bind(read(b, pa, offset), "r")) as [Expr, Expr?];
   const both = b.bind(op("shuffle.i8x16", [first, last ?? first], LOW8), "s");
   return [b.bind(op("extend_low_u.i16x8", [both]), "q"), b.bind(op("extend_high_u.i16x8", [both]), "q")];
+}
+
+/** Blocks from which on the half of one more is no loss. */
+const MANY_BLOCKS = 16;
+
+/**
+ * Blocks that compute and store eight channels. The last one is among them where there is room for its padding and, unless there are
+ * many, it needs both of its vectors: the code is there once.
+ */
+function fullBlocks(channels: number, spare: number): number {
+  const blocks = Math.ceil(channels / CHANNELS);
+  const padding = blocks * CHANNELS - channels;
+  const cheap = padding < CHANNELS / 2 || blocks > MANY_BLOCKS;
+  return blocks > 1 && padding <= spare && cheap ? blocks : Math.floor(channels / CHANNELS);
 }
 
 /** The vectors of four channels that a block of `count` channels needs. */
