@@ -67,7 +67,11 @@ function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] 
       tensor: result.name || func.name,
       op: root.name,
       shape: result.type.shape,
-      macs: { nominal: nominal.get(key(root)) ?? macs, executed: macs },
+      // A conversion to float is named after the op that it reads.
+      macs: {
+        nominal: root.name === "float.from_int" ? 0 : (nominal.get(key(root)) ?? macs),
+        executed: macs,
+      },
       ...(dense ? { weights: weightsOf(dense) } : {}),
       ...(macs > 0 && acc.kind === "int" ? { accBits: acc.bits } : {}),
       ...(typeof root.attrs.error === "number" ? { bound: root.attrs.error } : {}),
