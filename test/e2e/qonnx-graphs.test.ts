@@ -316,12 +316,6 @@ describe("refused", () => {
       /Im2Col.*not read this QONNX operator yet/,
       (g) => g.own("Im2Col", [g.x], { kernel_size: [1, 1] }),
     ],
-    [
-      "FloatQuant",
-      "QC2001",
-      /FloatQuant/,
-      (g) => g.own("FloatQuant", [g.x, ...[1, 4, 3, 7, 240].map((v) => g.number(v))], {}),
-    ],
   ];
   test.each(cases)("%s", async (_, code, says, build) => {
     const [first, ...rest] = await codes(build);

@@ -11,6 +11,7 @@
 import type { OnnxNode } from "../../compiler/frontend/onnx/model.ts";
 import { intOf, stringOf } from "./attributes.ts";
 import { broadcastIndex } from "./gather.ts";
+import { floatQuant } from "./ops-float-quant.ts";
 import { multiThreshold } from "./ops-threshold.ts";
 import { clamp, rne } from "./quantize.ts";
 import {
@@ -29,7 +30,7 @@ import {
 import { exactAt, type RealTensor, reals, sizeOf, type Tensor, TINY, toReal, ULP } from "./tensor.ts";
 
 const DOMAINS = new Set(["qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general", "finn"]);
-const OPERATORS = new Set(["Quant", "IntQuant", "BipolarQuant", "Trunc", "MultiThreshold"]);
+const OPERATORS = new Set(["Quant", "IntQuant", "BipolarQuant", "Trunc", "MultiThreshold", "FloatQuant"]);
 
 export const isQonnx = ({ op, domain }: OnnxNode): boolean => DOMAINS.has(domain) && OPERATORS.has(op);
 
@@ -236,6 +237,10 @@ export function evaluateQonnx(
   version: number,
 ): QonnxResult {
   const x = inputs[0]!;
+  if (node.op === "FloatQuant") {
+    const mode = modeOf(node, "ROUND");
+    return floatQuant(inputs, (v) => roundAs(mode, v));
+  }
   if (node.op === "MultiThreshold") return multiThreshold(node, inputs);
   if (node.op === "BipolarQuant") return bipolar(x, numbers(inputs[1], x.shape));
   return node.op === "Trunc" ? trunc(node, x, inputs, version) : quant(node, x, inputs);

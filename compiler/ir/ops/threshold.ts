@@ -27,11 +27,12 @@ const axisDoc = required("int", "channel axis, counted from the front");
 export const quantThreshold = defineOp({
   name: "quant.threshold",
   summary:
-    "n = #{k : x ≥ T[c][k]}, for the `strict` k x > T[c][k]; y = levels[n], or n without levels. NaN gives levels[0]. Float64 here; the exact meaning is in rationals.",
+    "n = #{k : x/s[c] ≥ T[c][k]}, for the `strict` k x/s[c] > T[c][k]; y = levels[n], or n without levels. NaN gives levels[0]. Float64 here; the exact meaning is in rationals.",
   operands: ["x"],
   attrs: {
     thresholds: required("dense", "T: floats, one row for the tensor or one per channel, not falling"),
     axis: axisDoc,
+    scales: optional("floats", "s: positive, one entry or one per channel", [1]),
     strict: optional("ints", "indices of the thresholds that x has to exceed", []),
     levels: optional("ints", "integers of the result, one more than thresholds, not falling", []),
   },
@@ -44,6 +45,10 @@ export const quantThreshold = defineOp({
     if (t.elem.kind !== "float") return "thresholds must be floats";
     const bad = fault(t, attrs.axis as number, x!.shape);
     if (bad) return bad;
+    const scales = ints(attrs.scales);
+    const channels = x!.shape[attrs.axis as number] ?? 1;
+    if (scales.length !== 1 && scales.length !== channels) return `scales need 1 or ${channels} entries`;
+    if (!scales.every((s) => s > 0 && s < Number.POSITIVE_INFINITY)) return "scales must be positive";
     const n = columnsOf(t);
     if (ints(attrs.strict).some((k) => k < 0 || k >= n)) return `strict needs indices below ${n}`;
     const levels = ints(attrs.levels);
@@ -58,17 +63,20 @@ export const quantThreshold = defineOp({
     const t = attrs.thresholds as Dense;
     const levels = ints(attrs.levels);
     const strict = new Set(ints(attrs.strict));
+    const scales = ints(attrs.scales);
     const axis = attrs.axis as number;
     const inner = sizeOf(type!.shape.slice(axis + 1));
     const channels = type!.shape[axis] ?? 1;
     const columns = columnsOf(t);
     const out = new Float64Array(x!.data.length);
     for (let i = 0; i < out.length; i++) {
-      const row = rowsOf(t) === 1 ? 0 : Math.floor(i / inner) % channels;
+      const c = Math.floor(i / inner) % channels;
+      const row = rowsOf(t) === 1 ? 0 : c;
+      const v = x!.data[i]! / scales[scales.length === 1 ? 0 : c]!;
       let n = 0;
       for (let k = 0; k < columns; k++) {
         const threshold = t.data[row * columns + k]!;
-        if (strict.has(k) ? x!.data[i]! > threshold : x!.data[i]! >= threshold) n++;
+        if (strict.has(k) ? v > threshold : v >= threshold) n++;
       }
       out[i] = levels.length === 0 ? n : levels[n]!;
     }

@@ -12,11 +12,11 @@ import {
   fromNumber,
   isInteger,
   mul,
-  ONE,
   type Rational,
   rational,
   sign,
   sub,
+  toNumber,
   ZERO,
 } from "../../ir/rational.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
@@ -41,7 +41,9 @@ interface Thresholds {
   /** One row, or one per channel; from the front. */
   readonly rows: readonly (readonly Threshold[])[];
   readonly axis: number;
-  /** Absent: the counts themselves. */
+  /** What an input without arithmetic is divided by, in float32. */
+  readonly divisor: number;
+  /** Empty: the counts themselves. */
   readonly levels: readonly number[];
 }
 
@@ -51,15 +53,19 @@ const levelOf = ({ levels }: Thresholds, n: number): number => (levels.length ==
 
 export function liftThreshold(ctx: Context, op: Op): Rep {
   const result = op.results[0]!;
-  const dense = attr<Dense>(op, "thresholds");
-  const [n, columns] = dense.shape as [number, number];
+  const { data, shape } = attr<Dense>(op, "thresholds");
+  const [given, columns] = shape as [number, number];
   const strict = new Set(attr<readonly number[]>(op, "strict"));
-  const rows = Array.from({ length: n }, (_, c) =>
-    Array.from({ length: columns }, (_, k) => ({
-      t: fromNumber(dense.data[c * columns + k]!),
+  const scales = attr<readonly number[]>(op, "scales");
+  // x / s ≥ T is x ≥ s·T.
+  const rows = Array.from({ length: Math.max(given, scales.length) }, (_, c) => {
+    const scale = fromNumber(scales.length === 1 ? scales[0]! : scales[c]!);
+    const from = given === 1 ? 0 : c * columns;
+    return Array.from({ length: columns }, (_, k) => ({
+      t: mul(fromNumber(data[from + k]!), scale),
       strict: strict.has(k),
-    })),
-  );
+    }));
+  });
   const levels = attr<readonly number[]>(op, "levels");
   const q: Thresholds = {
     op,
@@ -67,6 +73,7 @@ export function liftThreshold(ctx: Context, op: Op): Rep {
     type: result.type.elem as QuantType,
     rows,
     axis: attr<number>(op, "axis"),
+    divisor: scales[0]!,
     levels,
   };
   return lift(ctx, q, ctx.rep(op.operands[0]!));
@@ -287,9 +294,17 @@ function boundary(ctx: Context, q: Thresholds, rep: Input): Rep {
     ctx.report(inputQuantizerForm(q.op, rep.port.name));
     return poison(rep.shape);
   }
-  const { scale, offset } = rep.map ?? { scale: ONE, offset: ZERO };
-  const s = sign(scale) < 0 ? -1 : 1;
-  const counted = (x: number): number => count(add(mul(fromNumber(x), scale), offset), row);
+  const { map } = rep;
+  const s = map && sign(map.scale) < 0 ? -1 : 1;
+  // Without arithmetic as the runtimes that made the model have it: x / s in float32.
+  const divisor = fromNumber(q.divisor);
+  const rounded = (x: number): Rational => {
+    const v = Math.fround(x / q.divisor);
+    return Number.isFinite(v) ? mul(fromNumber(v), divisor) : fromNumber(x);
+  };
+  const real = (x: number): Rational =>
+    map ? add(mul(fromNumber(x), map.scale), map.offset) : q.divisor === 1 ? fromNumber(x) : rounded(x);
+  const counted = (x: number): number => count(real(x), row);
   const width = rep.port.dtype === "float64" ? 64 : 32;
   const found = thresholdsOf((v) => counted(s * v), 0, row.length, width);
   const counts = intTypeFor(0, Math.max(1, row.length))!;
@@ -299,7 +314,7 @@ function boundary(ctx: Context, q: Thresholds, rep: Input): Rep {
     q.result,
     q.levels.length === 0 ? storageOf(q.type) : counts,
     { kind: "thresholds", sign: s, ...found, hi: found.lo + found.thresholds.length },
-    (fill) => count(fill, row),
+    (fill) => (map ? count(fill, row) : counted(toNumber(fill))),
   );
   return { kind: "integer", shape: rep.shape, value: leveled(ctx, q, value) };
 }

@@ -7,6 +7,7 @@ import { convImporters } from "./conv.ts";
 import { einsumImporters } from "./einsum.ts";
 import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
+import { floatQuantImporters } from "./float-quant.ts";
 import { integerImporters } from "./integer.ts";
 import { matmulImporters } from "./matmul.ts";
 import { multiThresholdImporters } from "./multi-threshold.ts";
@@ -26,6 +27,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...qonnxImporters,
   ...qonnxPoolImporters,
   ...multiThresholdImporters,
+  ...floatQuantImporters,
   ...fakeQuantizeImporters,
   ...qlinearImporters,
   ...integerImporters,

@@ -108,7 +108,7 @@ function counted(
     shape: [rows.length, rows[0]!.length],
     data: Float64Array.from(rows.flat()),
   } as const;
-  const attrs = { thresholds, axis, strict: [], levels: [] };
+  const attrs = { thresholds, axis, scales: [1], strict: [], levels: [] };
   const q = append(n, "quant.threshold", [x], [materialize(n, x)], attrs, tensor(x.shape, type));
   n.graph.names.set(q, n.node.outputs[0] ?? "");
   return valueOperand(append(n, "quant.dequantize", [x], [q], {}), x.dtype);

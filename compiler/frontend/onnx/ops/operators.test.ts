@@ -307,8 +307,9 @@ test("each importer is exercised", () => {
     "Trunc",
     // test/e2e/qonnx-pool.test.ts and fake-quantize.test.ts, against their published formulas
     "QuantAvgPool2d",
-    // test/e2e/multi-threshold.test.ts
+    // test/e2e/multi-threshold.test.ts and float-quant.test.ts
     "MultiThreshold",
+    "FloatQuant",
     "FakeQuantWithMinMaxVars",
     "FakeQuantWithMinMaxVarsPerChannel",
     "FakeQuantWithMinMaxArgs",
