@@ -1,10 +1,12 @@
 /** One kernel → one WASM function. */
 import type { Expr, Kernel, KType, Stmt } from "../../ir/kernel/ir.ts";
+import { anchorPointers, MEMORY } from "./anchors.ts";
 import type { Ref } from "./assemble.ts";
 import { bytesOfConst, emitScalarConst, isCheapConst } from "./constants.ts";
 import { endsOf, localPool } from "./locals.ts";
 import { emitLoad, emitStore, type Memory, moveBytes, setBytes } from "./memory.ts";
 import { emitOp, type OpContext, usesOperandsTwice } from "./ops.ts";
+import { usePointers } from "./pointers.ts";
 import { countUses, vectorConstantsInLoops } from "./uses.ts";
 
 export interface EmitOptions {
@@ -14,8 +16,10 @@ export interface EmitOptions {
 }
 
 /** Adds function `name`, with those parameters and without result, to the module. Every loop runs on one thread. */
-export function emitKernel(cx: OpContext, name: string, kernel: Kernel, options: EmitOptions): void {
-  const { addresses, params = [] } = options;
+export function emitKernel(cx: OpContext, name: string, source: Kernel, options: EmitOptions): void {
+  const { params = [] } = options;
+  const addresses = new Map(options.addresses).set(MEMORY, 0);
+  const kernel = anchorPointers(usePointers(source), options.addresses);
   const { b, m } = cx;
   const wasmType = (t: KType): number => (t === "i32" ? b.i32 : t === "i64" ? b.i64 : b.v128);
   const locals = localPool(params.length);

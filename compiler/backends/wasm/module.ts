@@ -3,7 +3,6 @@ import type { Program } from "../../ir/kernel/ir.ts";
 import { assemble } from "./assemble.ts";
 import { emitKernel } from "./emit.ts";
 import { emitUnpack, packedConstants, type Staging } from "./pack.ts";
-import { usePointers } from "./pointers.ts";
 
 export interface ModuleOptions {
   /** Verified; legalized for the target unless `kind` is `relaxed`. */
@@ -41,7 +40,7 @@ export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
     if (!exportsMemory) m.addMemoryImport("memory", "env", "memory", false);
     const cx = { b, m, relaxed: kind === "relaxed" };
     program.kernels.forEach((kernel, i) => {
-      emitKernel(cx, `k${i}`, usePointers(kernel), { addresses });
+      emitKernel(cx, `k${i}`, kernel, { addresses });
       if (profile) m.addFunctionExport(`k${i}`, kernel.name);
     });
     const calls = program.kernels.map((_, i) => m.call(`k${i}`, [], b.none));

@@ -20,7 +20,6 @@ import { parallelize } from "../../ir/kernel/parallelize.ts";
 import { assemble, type Binaryen, type Builder } from "./assemble.ts";
 import { emitKernel } from "./emit.ts";
 import { constantData } from "./module.ts";
-import { usePointers } from "./pointers.ts";
 
 /** What the threads need beyond the memory of one: where they meet, and where each has its scratch buffers. */
 export interface ThreadsLayout {
@@ -142,7 +141,7 @@ export function assembleThreads(
       const cx = { b, m, relaxed: kind === "relaxed" };
       program.kernels.forEach((k, i) => {
         const shared = isShared(k.body);
-        const kernel = usePointers(shared ? shareOf(k, layout.stride) : k);
+        const kernel = shared ? shareOf(k, layout.stride) : k;
         emitKernel(cx, `k${i}`, kernel, { addresses, params: shared ? [THREAD, THREADS] : [] });
       });
       emitBarrier(b, m, layout.sync);

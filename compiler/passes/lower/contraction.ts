@@ -313,8 +313,9 @@ function computeTile(
   const { init } = em;
   const halves = em.form === "halves";
   const vectors = quads * (halves ? 2 : 1);
+  const initAt = init === undefined ? c32(0) : b.bind(scale(channel, 4), "at");
   const initial = (j: number): Expr | undefined =>
-    init === undefined ? undefined : load("i32x4", init, scale(channel, 4), j * VECTOR_BYTES);
+    init === undefined ? undefined : load("i32x4", init, initAt, j * VECTOR_BYTES);
   const start = (j: number): Expr => (halves ? undefined : initial(j)) ?? konst("i32x4", 0);
   const acc: Mutable[][] = [];
   for (let i = 0; i < rows; i++)
