@@ -108,7 +108,9 @@ export const LAYERS: readonly Layer[] = [
 
 /** Where each package may be imported; `lazy`: only as `import("…")`, types aside. */
 export const DOORS: Readonly<Record<string, { readonly files: RegExp; readonly lazy?: true }>> = {
-  protobufjs: { files: /^compiler\/frontend\/onnx\/(reader\.ts|schema\.gen\.js)$/ },
+  protobufjs: {
+    files: /^compiler\/(frontend\/onnx\/(reader\.ts|schema\.gen\.js)|backends\/onnx\/encode\.ts)$/,
+  },
   chevrotain: { files: /^compiler\/ir\/(parser\.ts|text\/.*\.ts|kernel\/parser\.ts)$/ },
   binaryen: { files: /^compiler\/backends\/wasm\/assemble\.ts$/, lazy: true },
   commander: { files: /^compiler\/cli\// },

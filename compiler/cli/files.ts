@@ -75,3 +75,18 @@ export function writeArtifact(
     return cannotWrite(at, reason(error));
   }
 }
+
+/** Writes one file: beside its place and then renamed, so that a failure leaves what was there. */
+export function writeWhole(path: string, bytes: Uint8Array): Diagnostic | undefined {
+  const beside = join(dirname(path), `.qc-${process.pid}.tmp`);
+  try {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw Object.assign(new Error(), { code: "EISDIR" });
+    writeFileSync(beside, bytes);
+    renameSync(beside, path);
+    return undefined;
+  } catch (error) {
+    rmSync(beside, { force: true });
+    return cannotWrite(path, reason(error));
+  }
+}

@@ -7,15 +7,28 @@ import type {
   RescaleCertificate,
   WasmTarget,
 } from "../../runtime/format.ts";
-import { type Compiled, compileModel, type LayerReport, type OpCounts } from "../index.ts";
+import {
+  type Compiled,
+  compileModel,
+  type Diagnostic,
+  fail,
+  type LayerReport,
+  loweredOnnx,
+  type OpCounts,
+  ok,
+  type Result,
+} from "../index.ts";
 import { type CalibChoices, calibratedChoices } from "./calib.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
+import { writeWhole } from "./files.ts";
 import { bytesText, countText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
 export interface InspectCommand extends CommonOptions, CalibChoices {
   readonly target: WasmTarget;
+  /** Where to write the recognized graph as a standard ONNX file. */
+  readonly write?: string;
 }
 
 const counts = (ops: OpCounts): string =>
@@ -156,6 +169,26 @@ function text({ manifest, report: r }: Compiled): string {
   ].join("\n");
 }
 
+const isNew = (d: Diagnostic, known: readonly Diagnostic[]): boolean =>
+  !known.some((k) => k.code === d.code && k.message === d.message);
+
+interface WrittenFile {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** The file that `--write` asks for, also where the model has no integer form yet; what went wrong, otherwise. */
+async function writeLowered(
+  to: string,
+  bytes: Uint8Array,
+  options: Parameters<typeof loweredOnnx>[1],
+): Promise<Result<WrittenFile>> {
+  const lowered = await loweredOnnx(bytes, options);
+  if (!lowered.ok) return lowered;
+  const failure = writeWhole(to, lowered.value);
+  return failure ? fail(failure) : ok({ path: to, bytes: lowered.value.length });
+}
+
 export async function inspect(path: string, options: InspectCommand, terminal: Terminal): Promise<number> {
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
@@ -163,20 +196,20 @@ export async function inspect(path: string, options: InspectCommand, terminal: T
   if (!choices.ok) return report(terminal, options, choices.diagnostics);
   const meter = progress(terminal, options);
   const { target } = options;
-  const result = await compileModel(bytes, {
-    target,
-    path,
-    external: externalDataBeside(path),
-    ...choices.value,
-    onPhase: meter.phase,
-  });
+  const model = { path, external: externalDataBeside(path), ...choices.value };
+  const file = options.write === undefined ? undefined : await writeLowered(options.write, bytes, model);
+  const written = file?.ok ? { written: file.value } : {};
+  const result = await compileModel(bytes, { target, ...model, onPhase: meter.phase });
   meter.done();
-  const diagnostics = [...choices.diagnostics, ...result.diagnostics];
-  if (!result.ok) return report(terminal, options, diagnostics);
+  // What keeps the model from being read at all is said once.
+  const failures = file && !file.ok ? file.diagnostics.filter((d) => isNew(d, result.diagnostics)) : [];
+  const diagnostics = [...choices.diagnostics, ...result.diagnostics, ...failures];
+  if (!result.ok) return report(terminal, options, diagnostics, written);
   const { manifest, report: r } = result.value;
-  const code = report(terminal, options, diagnostics, { manifest, report: r });
+  const code = report(terminal, options, diagnostics, { manifest, report: r, ...written });
   if (code !== EXIT.ok || options.json) return code;
   terminal.out(text(result.value));
+  if (file?.ok) terminal.out(`\n${plain(file.value.path)}  ${bytesText(file.value.bytes)}, standard ONNX\n`);
   if (!options.quiet) terminal.out(`\n${footer(manifest, r.layers, diagnostics)}\n`);
   return code;
 }

@@ -99,6 +99,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(allowFloatAt())
     .addOption(calib())
     .addOption(observer())
+    .option("--write <lowered.onnx>", "write the recognized graph as a standard QDQ file")
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./inspect.ts")).inspect(model, options, terminal)));
 

@@ -4,6 +4,7 @@ import { inputTooWide, noQuantizer } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { div, fromNumber, neg, ONE, rational, sign, ZERO } from "../../ir/rational.ts";
+import { liftConstants } from "./constants.ts";
 import { type Context, poison } from "./context.ts";
 import { liftInput } from "./input.ts";
 import { broadcast, liftAdd, liftProduct } from "./linear.ts";
@@ -32,6 +33,8 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
   const reps = op.operands.map(ctx.rep);
   if (reps.some((r) => r.kind === "poison")) return poison(shape);
+  const known = liftConstants(op, reps);
+  if (known !== undefined) return known;
   const affine = liftInput(op, reps) ?? liftNormalized(op, reps) ?? liftAffine(ctx, op, reps);
   if (affine !== undefined) return affine;
   const mapped = liftMapped(op, reps, shape);
