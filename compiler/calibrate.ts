@@ -90,7 +90,7 @@ function observe(module: Module, names: ReadonlySet<string>, samples: readonly I
  */
 export function calibrate(
   bytes: Uint8Array,
-  options: Pick<CompileOptions, "path" | "external" | "batch" | "grids">,
+  options: Pick<CompileOptions, "path" | "external" | "batch" | "grids" | "encodings" | "encodingsPath">,
   samples: readonly Inputs[],
   observer: Observer,
 ): Result<readonly string[]> {

@@ -3,6 +3,7 @@ import { manifestOf } from "./backends/wasm/artifact/build-manifest.ts";
 import { preload } from "./backends/wasm/assemble.ts";
 import { buildWasm, targetsOf } from "./backends/wasm/build.ts";
 import type { Compiled, CompileOptions } from "./compiled.ts";
+import { parseEncodings } from "./frontend/encodings.ts";
 import { importModel as importOrdered } from "./frontend/import.ts";
 import type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 import { orderModel } from "./frontend/onnx/graph.ts";
@@ -27,16 +28,25 @@ export interface ImportOptions {
   readonly external?: ExternalData;
   /** Value of symbolic batch dimensions. Default 1. */
   readonly batch?: number;
+  /** Text of an `.encodings` file of AIMET: quantizers by tensor name. */
+  readonly encodings?: string;
+  /** Where `encodings` comes from, for diagnostics. */
+  readonly encodingsPath?: string;
 }
 
 /** Reads an ONNX model into the graph IR, as the file has it: fake-quantized, float between the quantizers. */
 export function importModel(bytes: Uint8Array, options: ImportOptions = {}): Result<Module> {
-  const { path, external, batch } = options;
+  const { path, external, batch, encodings: text, encodingsPath = "encodings" } = options;
+  const encodings = text === undefined ? undefined : parseEncodings(text, encodingsPath);
+  if (encodings && !encodings.ok) return encodings;
   const read = readModel(bytes, { ...(path !== undefined && { path }), ...(external && { external }) });
   if (!read.ok) return read;
   const ordered = orderModel(read.value);
   if (!ordered.ok) return fail(...read.diagnostics, ...ordered.diagnostics);
-  const module = importOrdered(ordered.value, batch === undefined ? {} : { batch });
+  const module = importOrdered(ordered.value, {
+    ...(batch !== undefined && { batch }),
+    ...(encodings && { encodings: encodings.value }),
+  });
   const diagnostics = [...read.diagnostics, ...ordered.diagnostics, ...module.diagnostics];
   return module.ok ? ok(module.value, diagnostics) : fail(...diagnostics);
 }

@@ -14,6 +14,10 @@ export interface CompileOptions {
   readonly batch?: number;
   /** Grids for tensors that the file leaves without, as `tensor=u8@scale` or `tensor=i4@scale,zero`. */
   readonly grids?: readonly string[];
+  /** Text of an `.encodings` file of AIMET (version 0.x or 1.0): quantizers by tensor name. */
+  readonly encodings?: string;
+  /** Where `encodings` comes from, for diagnostics. */
+  readonly encodingsPath?: string;
   /**
    * Let ops without an integer form run in float32: all of them, or those of nodes and tensors of these names. Default false: they
    * are errors.

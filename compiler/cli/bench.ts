@@ -19,7 +19,7 @@ import { type Latency, latencyText, type Measured, profileText } from "./bench/t
 import { traceOf } from "./bench/trace.ts";
 import { onnxruntimeWeb } from "./bench/web.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
-import { type ModelChoices, modelChoices } from "./model.ts";
+import { choicesFrom, type ModelChoices } from "./model.ts";
 import { randomInputs } from "./random-inputs.ts";
 import { EXIT, report } from "./report.ts";
 import { asObject } from "./tensors.ts";
@@ -75,11 +75,13 @@ async function open(
   }
   const onnx = readBytes(path);
   if (!(onnx instanceof Uint8Array)) return fail(onnx);
+  const choices = choicesFrom(options);
+  if (!choices.ok) return choices;
   const result = await compileModel(onnx, {
     target: options.target,
     path,
     external: externalDataBeside(path),
-    ...modelChoices(options),
+    ...choices.value,
     profile: options.profile !== undefined,
     threads: options.threads !== undefined,
     onPhase,

@@ -1,7 +1,7 @@
 /** `--calib`: grids for activations without one, from data on disk. */
-import { calibrate, type Observer, ok, type Result } from "../index.ts";
+import { calibrate, type Observer, ok } from "../index.ts";
 import { externalDataBeside } from "./external-data.ts";
-import { type ModelChoices, modelChoices, readModule } from "./model.ts";
+import { choicesFrom, type ModelChoices, readModule } from "./model.ts";
 import { inputsFrom, inputsOf } from "./reference.ts";
 import { readInputs, samplesOf } from "./tensors.ts";
 
@@ -15,9 +15,10 @@ export async function calibratedChoices(
   path: string,
   bytes: Uint8Array,
   options: CalibChoices,
-): Promise<Result<ReturnType<typeof modelChoices>>> {
-  const choices = modelChoices(options);
-  if (options.calib === undefined) return ok(choices);
+): Promise<ReturnType<typeof choicesFrom>> {
+  const read = choicesFrom(options);
+  if (!read.ok || options.calib === undefined) return read;
+  const choices = read.value;
   const module = await readModule(path, options.batch);
   if (!module.ok) return module;
   const wanted = inputsOf(module.value);

@@ -9,6 +9,11 @@ const positive = (text: string): number => {
     throw new InvalidArgumentError("It must be a positive integer.");
   return n;
 };
+const steps = (text: string): number => {
+  const n = Number(text);
+  if (!/^[0-9]+$/.test(text) || n > 2 ** 24) throw new InvalidArgumentError("It must be a whole number.");
+  return n;
+};
 const seconds = (text: string): number => {
   const n = Number(text);
   if (!/^[0-9]*[.]?[0-9]+$/.test(text) || n <= 0 || n > 3600)
@@ -34,6 +39,9 @@ const grids = () =>
     "--quant <tensor=u8@scale,zero>",
     "put a float tensor on a grid of your own, for all that read it; may be repeated",
   ).argParser(collect);
+
+const encodings = () =>
+  new Option("--encodings <file>", "quantizers that AIMET wrote beside the model, by tensor name");
 
 const allowFloat = () =>
   new Option("--allow-float", "let operators without an integer form run in float32, instead of failing");
@@ -82,6 +90,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(target())
     .option("-o, --output <folder>", "where to write", "dist")
     .addOption(grids())
+    .addOption(encodings())
     .addOption(allowFloat())
     .addOption(allowFloatAt())
     .addOption(calib())
@@ -95,6 +104,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
   command("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
     .addOption(target())
     .addOption(grids())
+    .addOption(encodings())
     .addOption(allowFloat())
     .addOption(allowFloatAt())
     .addOption(calib())
@@ -131,10 +141,28 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--seed <n>", "seed of the random inputs", positive, 1)
     .addOption(new Option("--against <peer>", "also compare with another runtime").choices(["onnxruntime"]))
     .addOption(grids())
+    .addOption(encodings())
     .addOption(allowFloat())
     .addOption(allowFloatAt())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
+
+  command(
+    "compare <first> [second]",
+    "two models or artifacts on the same inputs, tensor by tensor; the first to differ",
+  )
+    .option("--inputs <data.npz>", "inputs by name")
+    .option("--samples <n>", "number of random inputs", positive, 10)
+    .option("--seed <n>", "seed of the random inputs", positive, 1)
+    .option("--tolerance <lsb>", "greatest difference that is no error", steps, 0)
+    .addOption(
+      new Option("--against <peer>", "run the second model, or the only one, there").choices(["onnxruntime"]),
+    )
+    .addOption(grids())
+    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .action(
+      act(async (a, b, options) => (await import("./compare-command.ts")).compare(a, b, options, terminal)),
+    );
 
   command(
     "bench <artifact|model.onnx>",
@@ -146,6 +174,7 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--threads <n>", "also time that many threads", positive)
     .addOption(new Option("--against <peer>", "time another runtime in turn").choices(["onnxruntime-web"]))
     .addOption(grids())
+    .addOption(encodings())
     .addOption(allowFloat())
     .addOption(allowFloatAt())
     .option("--batch <n>", "size of a symbolic batch dimension", positive)

@@ -5,7 +5,7 @@ import { type Compiled, compileModel, type Diagnostic, fail, ok, type Result } f
 import { compareExact, compareSample, type Subject, subjectsOf, type Verdict } from "./compare.ts";
 import { externalDataBeside, readBytes } from "./external-data.ts";
 import { count, type Histogram, histogramText } from "./histogram.ts";
-import { type ModelChoices, modelChoices } from "./model.ts";
+import { choicesFrom, type ModelChoices } from "./model.ts";
 import type { NpyArray } from "./npy.ts";
 import { onnxruntime, type Peer } from "./peer.ts";
 import { countText, plain, plural, table } from "./print.ts";
@@ -131,12 +131,14 @@ const byName = (results: readonly Named[]): ReadonlyMap<string, TensorData> =>
 /** The artifact as shipped, and the debug build with every quantizer's tensor; the first error ends it. */
 async function build(path: string, bytes: Uint8Array, options: VerifyCommand, onPhase: (p: string) => void) {
   const { target } = options;
+  const choices = choicesFrom(options);
+  if (!choices.ok) return choices;
   const one = (debug: boolean) =>
     compileModel(bytes, {
       target,
       path,
       external: externalDataBeside(path),
-      ...modelChoices(options),
+      ...choices.value,
       debug,
       onPhase,
     });

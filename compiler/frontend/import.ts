@@ -1,10 +1,12 @@
 /** OnnxModel → graph IR of real numbers and quantizers; see `importModel`. */
 import { type Diagnostic, fail, ok, type Result } from "../ir/diagnostics.ts";
 import { batchRange, newerOpset, outputShapeDiffers, outputTypeDiffers } from "../ir/messages.ts";
+import { unknownEncodings } from "../ir/messages-encodings.ts";
 import type { Func, Module, Port } from "../ir/module.ts";
 import { sameShape } from "../ir/types.ts";
 import { isFloatDtype } from "./constants.ts";
 import { mergeEqualOps } from "./cse.ts";
+import type { Encodings } from "./encodings.ts";
 import { limited } from "./findings.ts";
 import { inlineFunctions } from "./functions.ts";
 import { materialize } from "./graph-import.ts";
@@ -20,6 +22,8 @@ const NEWEST_OPSET = 28;
 export interface ImportOptions {
   /** What an unknown first dimension of the inputs is fixed to, 1 … 65536. Default 1. */
   readonly batch?: number;
+  /** Quantizers that lie beside the model, by tensor name. */
+  readonly encodings?: Encodings;
 }
 
 /**
@@ -40,7 +44,8 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Resu
   if (diagnostics.length > 0) return fail(...limited(diagnostics));
   const opset = model.opsets.get("") ?? 0;
   if (opset > NEWEST_OPSET) diagnostics.push(newerOpset(opset, NEWEST_OPSET));
-  const nodes = createNodeGraph(model.graph, inlined, graph);
+  const { encodings } = options;
+  const nodes = createNodeGraph(model.graph, inlined, graph, encodings?.entries);
   nodes.reportUnsupported();
   const params = nodes.importInputs(batch);
   nodes.importNodes();
@@ -48,6 +53,8 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Resu
     const operand = nodes.operand(info.name);
     return operand && outputPort(info, operand, nodes.boundary(info.name), diagnostics);
   });
+  const unencoded = nodes.unencoded();
+  if (encodings && unencoded.length > 0) diagnostics.push(unknownEncodings(encodings.path, unencoded));
   const found = limited(diagnostics);
   const complete = results.filter((port) => port !== undefined);
   if (found.some(({ severity }) => severity === "error") || complete.length < results.length)

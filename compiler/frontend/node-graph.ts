@@ -14,6 +14,7 @@ import {
 import { type Port, value } from "../ir/module.ts";
 import { type QuantType, sizeOf } from "../ir/types.ts";
 import { constantOf, elementOf, isRuntimeDtype, rangeOf } from "./constants.ts";
+import { type Encoding, encoded } from "./encodings.ts";
 import type { ScopedNode } from "./functions.ts";
 import { checkShape } from "./graph-import.ts";
 import type { GraphImport } from "./import-state.ts";
@@ -41,6 +42,8 @@ export interface NodeGraph {
   readonly operand: (name: string) => Operand | undefined;
   /** A place outside all nodes. */
   readonly boundary: (name: string) => NodeImport;
+  /** Names of encodings that no tensor took. */
+  readonly unencoded: () => readonly string[];
 }
 
 const operatorName = ({ domain, op }: OnnxNode): string => (domain === "" ? op : `${domain}::${op}`);
@@ -57,6 +60,7 @@ export function createNodeGraph(
   source: OnnxGraph,
   nodes: readonly ScopedNode[],
   graph: GraphImport,
+  encodings: ReadonlyMap<string, Encoding> = new Map(),
 ): NodeGraph {
   const bindings = new Map<string, Binding>();
   const makers = new Map<string, number>();
@@ -95,6 +99,18 @@ export function createNodeGraph(
     }
   };
 
+  const left = new Set(encodings.keys());
+
+  /** The operand on the grid of its encoding, if it has one. */
+  const onGrid = (name: string, operand: Operand): Binding => {
+    const encoding = encodings.get(name);
+    if (encoding === undefined) return operand;
+    left.delete(name);
+    const reader = readers.get(name)?.[0];
+    const at = reader === undefined ? undefined : nodes[reader]!.node;
+    return guarded(() => encoded(boundary(name), operand, encoding, at)) ?? BROKEN;
+  };
+
   const binding = (name: string, loc: Loc): Binding => {
     const known = bindings.get(name);
     if (known !== undefined) return known;
@@ -108,7 +124,7 @@ export function createNodeGraph(
     const constant = constantOf(tensor);
     if (constant === undefined)
       graph.diagnostics.push(unsupportedType(loc, name, tensor.dataType, "the initializer"));
-    const made = constant === undefined ? BROKEN : constantOperand(constant, name);
+    const made = constant === undefined ? BROKEN : onGrid(name, constantOperand(constant, name));
     bindings.set(name, made);
     return made;
   };
@@ -139,7 +155,7 @@ export function createNodeGraph(
           unsupportedForm(node.loc, `output ${i} of ${operatorName(node)} is not supported`),
         );
       if (result?.kind === "value" && !graph.names.has(result.value)) graph.names.set(result.value, name);
-      bindings.set(name, result === undefined ? BROKEN : named(result, name));
+      bindings.set(name, result === undefined ? BROKEN : onGrid(name, named(result, name)));
     });
   };
 
@@ -254,7 +270,7 @@ export function createNodeGraph(
     const plain = elementOf(dtype)!;
     const elem = plain.kind === "int" ? (quantAhead(info, dtype, shape) ?? plain) : plain;
     const param = value({ shape, elem }, info.name);
-    bindings.set(info.name, valueOperand(param, dtype, info.name));
+    bindings.set(info.name, onGrid(info.name, valueOperand(param, dtype, info.name)));
     return { value: param, name: info.name, dtype, boundary: { kind: "none" } };
   };
 
@@ -309,6 +325,7 @@ export function createNodeGraph(
       return known === BROKEN ? undefined : (known as Operand);
     },
     boundary,
+    unencoded: () => [...left],
   };
 }
 
