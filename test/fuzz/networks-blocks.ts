@@ -1,9 +1,11 @@
 /** Blocks of random networks, of several layers each: residuals, squeeze-and-excite, attention, normalizations. */
-import { type Layer, made, rank } from "./networks-layers.ts";
+import { type Layer, layers, made, rank } from "./networks-layers.ts";
 import {
   biasOf,
   type Dice,
+  diceOf,
   list,
+  loose,
   type Net,
   operand,
   quantized,
@@ -35,6 +37,32 @@ function residual(net: Net, d: Dice, v: Value): readonly Value[] {
   const sum = net.g.op("Add", names);
   const reach = Math.max(x.reach, y.reach);
   return [made(d.chance(0.6) ? net.g.op("Relu", [sum]) : sum, v.shape, reach)];
+}
+
+/** Two branches of `v`, the same movement or reduction on both, and what joins them. */
+function branches(net: Net, d: Dice, v: Value): readonly Value[] {
+  if (sizeOf(v.shape) * net.channels > 20_000) return [];
+  const x = quantized(net, d, v);
+  const c = v.shape[1]!;
+  const o = d.chance(0.5) ? c : 1 + d.below(net.channels);
+  const ends = [conv(net, d, x, o, d.one([1, 3]), d.chance(0.5))];
+  ends.push(o === c && d.chance(0.4) ? x : conv(net, d, x, o, d.one([1, 2]), d.chance(0.5)));
+  const seed = d.below(2 ** 31);
+  const kind = d.one(["reduce", "pool", "reshape", "transpose", "slice", "curve", "gather", "grow", "none"]);
+  const layer = layers.find((l) => l.kind === kind);
+  const moved = ends.map((e) => layer?.build(net, diceOf(seed), e)[0] ?? e);
+  const [a, b] = moved as [Value, Value];
+  net.values.push(...moved.filter((m) => !net.values.includes(m)));
+  if (a.shape.join() !== b.shape.join()) return [];
+  const join = d.one(["Add", "Add", "Add", "Mul", "Concat", "Max", "Sub"]);
+  const names = moved.map((m) =>
+    join === "Add" || join === "Concat" ? loose(net, d, m) : operand(net, d, m),
+  );
+  const axis = Math.min(1, a.shape.length - 1);
+  const y = net.g.op(join, names, join === "Concat" ? { axis } : {});
+  const shape = join === "Concat" ? a.shape.map((n, i) => (i === axis ? 2 * n : n)) : a.shape;
+  const reach = join === "Mul" ? a.reach * b.reach : Math.max(a.reach, b.reach);
+  return [made(d.chance(0.3) ? net.g.op("Relu", [y]) : y, shape, reach)];
 }
 
 function squeezeExcite(net: Net, d: Dice, v: Value): readonly Value[] {
@@ -153,6 +181,7 @@ function layerNorm(net: Net, d: Dice, v: Value): readonly Value[] {
 
 export const blocks: readonly Layer[] = [
   { kind: "residual", weight: 5, fits: rank(3, 4), build: residual },
+  { kind: "branches", weight: 8, fits: rank(3, 4), build: branches },
   { kind: "squeeze and excite", weight: 3, fits: rank(3, 4), build: squeezeExcite },
   { kind: "product", weight: 3, fits: rank(2, 3, 4), build: product },
   { kind: "attention", weight: 5, fits: rank(3), build: attention },

@@ -1,12 +1,16 @@
 /** One random network through the whole compiler, against the exact oracle, and with options that must not change a thing. */
+import { wasmRelaxed } from "../../compiler/backends/wasm/target.ts";
 import { randomInputs } from "../../compiler/cli/random-inputs.ts";
 import { asObject } from "../../compiler/cli/tensors.ts";
 import { type Compiled, type CompileOptions, compileModel } from "../../compiler/index.ts";
+import { lowerModule } from "../../compiler/passes/lower/index.ts";
 import { tunablesOf } from "../../compiler/tune.ts";
 import { type TuningFile, tuningFile } from "../../compiler/tuning.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/threads.ts";
+import { differences } from "../e2e/compiled.ts";
 import { differential } from "../e2e/differential.ts";
+import { DOTS, findings, integersOf, isExact, outputsOf, signedOf, unwrap } from "../e2e/engine-programs.ts";
 import type { Tensors } from "../e2e/exact.ts";
 import type { Network } from "./networks.ts";
 import { type Dice, diceOf } from "./networks-values.ts";
@@ -57,6 +61,29 @@ function anyTuning(c: Compiled, d: Dice): TuningFile {
   return tuningFile({ engine: "any", cpu: "any", entries });
 }
 
+/** The relaxed programs, run as an engine does that they are said to be exact on; and every certificate, checked again. */
+function wrongOnEngines(c: Compiled, d: Dice): string | undefined {
+  const { exactOn, macs } = c.manifest;
+  const inputs = randomInputs(c.manifest.inputs, 1, 7)[d.below(4)]!;
+  const expected = integersOf(c.module, inputs);
+  const signed = exactOn?.relaxedS8 && signedOf(c);
+  const modules = [[exactOn?.relaxed, c.module] as const, [exactOn?.relaxedS8, signed] as const];
+  for (const [on, module] of modules) {
+    if (!on || !module) continue;
+    const unsound = findings(module);
+    if (unsound.length > 0) return `certificate: ${JSON.stringify(unsound[0])}`;
+    const graph = differences(expected, integersOf(module, inputs, c.module));
+    if (graph.length > 0) return `signed graph: ${graph[0]}`;
+    const dots = DOTS.filter((dot) => isExact(on, dot));
+    if (macs.executed > 8_000 || dots.length === 0) continue;
+    const dot = d.one(dots);
+    const program = unwrap(lowerModule(module, wasmRelaxed));
+    const [found] = differences(expected, outputsOf(program, module, inputs, dot, c.module));
+    if (found !== undefined) return `program on ${dot}: ${found}`;
+  }
+  return undefined;
+}
+
 const errorsOf = (r: Awaited<ReturnType<typeof compileModel>>): string =>
   r.diagnostics
     .filter((x) => x.severity === "error")
@@ -77,6 +104,10 @@ async function sameUnderOptions({ bytes, batch }: Network, seed: number): Promis
     const at = got.findIndex((text, i) => text !== expected[i]);
     return at < 0 ? undefined : `${what}: sample ${at} differs`;
   };
+  if (d.chance(0.5)) {
+    const wrong = wrongOnEngines(plainly.value, d);
+    if (wrong !== undefined) return wrong;
+  }
   if (threads > 1) {
     const wrong = await differs(plainly.value, `${threads} threads`, threads);
     if (wrong !== undefined) return wrong;

@@ -52,6 +52,8 @@ export interface Net {
   /** Greatest number of channels of new tensors. */
   readonly channels: number;
   readonly scales: number[];
+  /** What activations are stored as. */
+  readonly bits: Bits;
   /** Products of two activations: pairs of them may leave 16 bits. */
   products: boolean;
 }
@@ -77,7 +79,7 @@ export interface GridChoice {
   readonly zero: number;
 }
 
-const ACTIVATIONS: readonly Stored[] = [
+const MIXED: readonly Stored[] = [
   ...Array<Stored>(9).fill("uint8"),
   ...Array<Stored>(5).fill("int8"),
   "uint4",
@@ -86,8 +88,23 @@ const ACTIVATIONS: readonly Stored[] = [
   "int16",
 ];
 
+/** What activations are stored as: what most networks do, or all alike. */
+const ACTIVATIONS = {
+  mixed: MIXED,
+  uint8: ["uint8"],
+  int8: ["int8"],
+  "4": ["uint4", "int4", "uint8"],
+  "16": ["int16", "uint16", "int16", "uint8"],
+} as const satisfies Record<string, readonly Stored[]>;
+export type Bits = keyof typeof ACTIVATIONS;
+
 /** A grid on which values up to `reach` are neither all saturated nor all zero. */
-export function gridFor(net: Net, d: Dice, reach: number, types = ACTIVATIONS): GridChoice {
+export function gridFor(
+  net: Net,
+  d: Dice,
+  reach: number,
+  types: readonly Stored[] = ACTIVATIONS[net.bits],
+): GridChoice {
   const type = d.one(types);
   const [lo, hi] = RANGES[type];
   const middle = Math.ceil((lo + hi) / 2);

@@ -5,7 +5,15 @@
 import { graphBuilder } from "../e2e/graphs/builder.ts";
 import { blocks } from "./networks-blocks.ts";
 import { type Layer, layers, made } from "./networks-layers.ts";
-import { diceOf, gridFor, type Net, quantized, requantized, type Value } from "./networks-values.ts";
+import {
+  type Bits,
+  diceOf,
+  gridFor,
+  type Net,
+  quantized,
+  requantized,
+  type Value,
+} from "./networks-values.ts";
 
 export interface Step {
   readonly kind: string;
@@ -20,6 +28,7 @@ export interface Recipe {
   readonly seed: number;
   readonly qonnx: boolean;
   readonly narrow: boolean;
+  readonly bits: Bits;
   readonly channels: number;
   readonly inputs: readonly (readonly number[])[];
   readonly steps: readonly Step[];
@@ -59,7 +68,7 @@ function inputOf(net: Net, seed: number, shape: readonly number[], named: boolea
 }
 
 function start(recipe: Recipe): { readonly net: Net; readonly inputs: readonly Value[] } {
-  const { qonnx, narrow, channels } = recipe;
+  const { qonnx, narrow, bits, channels } = recipe;
   const net: Net = {
     g: graphBuilder(),
     values: [],
@@ -67,6 +76,7 @@ function start(recipe: Recipe): { readonly net: Net; readonly inputs: readonly V
     quantizers: new Map(),
     qonnx,
     narrow,
+    bits,
     channels,
     scales: [],
     products: false,
@@ -141,6 +151,7 @@ export function recipeOf(seed: number): Recipe {
     seed,
     qonnx: d.chance(0.2),
     narrow: d.chance(0.5),
+    bits: d.one<Bits>(["mixed", "mixed", "mixed", "uint8", "int8", "4", "16"]),
     channels: d.one([5, 12, 24, 40]),
     inputs,
     steps: [],
@@ -178,6 +189,7 @@ export function* simpler(recipe: Recipe): Generator<Recipe> {
   if (recipe.inputs.length > 1) yield { ...recipe, inputs: recipe.inputs.slice(0, -1) };
   if (recipe.symbolic) yield { ...recipe, symbolic: false };
   if (recipe.taps) yield { ...recipe, taps: false };
+  if (recipe.bits !== "uint8") yield { ...recipe, bits: "uint8" };
   if (!recipe.narrow) yield { ...recipe, narrow: true };
   if (recipe.channels > 1) yield { ...recipe, channels: Math.floor(recipe.channels / 2) };
   for (const [i, shape] of recipe.inputs.entries())

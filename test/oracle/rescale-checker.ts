@@ -37,6 +37,10 @@ export interface IntegerForm {
   readonly a0?: readonly number[];
   readonly width?: number;
   readonly L?: number;
+  /** Constants as kernels add them, of class i32 and of the two limbs. */
+  readonly c32?: readonly number[];
+  readonly c1?: readonly bigint[];
+  readonly c0?: readonly bigint[];
   readonly ranges: readonly (readonly (readonly [number, number])[])[];
 }
 
@@ -247,6 +251,13 @@ function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, b
   return rule === null ? (corners[0] as bigint[]) : miss(c, rule, after);
 }
 
+/** What is added before the shift, where the form says so. */
+function addedConstant(r: IntegerForm, channel: number): bigint | undefined {
+  const [c32, c1, c0] = [r.c32?.[channel], r.c1?.[channel], r.c0?.[channel]];
+  if (r.class === "i32" && c32 !== undefined) return BigInt(c32);
+  return c1 === undefined || c0 === undefined ? undefined : (c1 << BigInt(r.L as number)) + c0;
+}
+
 /** Ranges of every intermediate of the class's recipe; a reason or null. */
 function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
   const m = (r.m[channel] as readonly number[]).map(BigInt);
@@ -264,10 +275,11 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
       [0n, 0n],
     );
   const [low, high] = span(m);
-  const sums = constants.flatMap((x) => [low + x, high + x]);
   const h = BigInt(r.h[channel] as number);
-  const total = r.class === "hi32" ? h << BigInt(r.n) : 0n;
-  const v = sums.map((s) => floorDiv(s - total, 1n << BigInt(r.n)));
+  // The constant of a floor counts what is added after the shift.
+  const after = r.form === "floor" ? h << BigInt(r.n) : 0n;
+  const sums = constants.flatMap((x) => [low + x - after, high + x - after]);
+  const v = sums.map((s) => floorDiv(s, 1n << BigInt(r.n)));
   if (!v.every((x) => bits(x, 32n) && bits(x + h, 32n))) return "quotient exceeds 32 bits";
   if (r.narrow === "i16") {
     const sat = (x: bigint) => min(max(x, -32768n), 32767n);
@@ -278,7 +290,9 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
       if (clamp(sat(sat(x) + h)) !== clamp(x + h)) return "narrowing changes an output";
     }
   }
-  if (r.form === "floor" && r.class !== "hi32" && h !== 0n) return "h without a use";
+  const lane = r.class === "i32" ? 32 : 64;
+  if (after !== 0n && r.class !== "hi32" && addedConstant(r, channel) !== BigInt.asIntN(lane, c - after))
+    return "c is not what is added before and after the shift";
   switch (r.class) {
     case "i32":
       return r.n <= 31 && sums.every((s) => bits(s, 32n)) && m.every((x) => bits(x, 32n))
@@ -288,7 +302,7 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
       const a0 = BigInt(r.a0?.[channel] as number);
       const [from, to] = box[0] as readonly [bigint, bigint];
       if (r.form !== "floor" || r.n !== 32 + (r.k as number) || (r.k as number) > 31) return "bad shift";
-      if (c !== a0 * (m[0] as bigint) + (h << BigInt(r.n))) return "c is not a0·m + h·2ⁿ";
+      if (c !== a0 * (m[0] as bigint) + after) return "c is not a0·m + h·2ⁿ";
       if (!bits(m[0] as bigint, 32n)) return "m exceeds 32 bits";
       return bits(from + a0, 32n) && bits(to + a0, 32n) && bits(a0, 32n) ? null : "a + a0 exceeds 32 bits";
     }
