@@ -5,6 +5,7 @@ import { floatBorderOps } from "./float-border.ts";
 import { floatElementwiseOps } from "./float-elementwise.ts";
 import { floatLinearOps } from "./float-linear.ts";
 import { floatNormalizeOps } from "./float-normalize.ts";
+import { floatSelectOps } from "./float-select.ts";
 import { floatWindowOps } from "./float-window.ts";
 import { integerElementwiseOps } from "./integer-elementwise.ts";
 import { integerLinearOps } from "./integer-linear.ts";
@@ -25,6 +26,7 @@ export const OPS: readonly OpDef[] = [
   ...floatWindowOps,
   ...floatNormalizeOps,
   ...floatBorderOps,
+  ...floatSelectOps,
   ...layoutOps,
   ...integerLinearOps,
   ...integerWindowOps,

@@ -10,6 +10,7 @@ import { hasTrait } from "../../ir/ops/index.ts";
 import { div, isInteger, neg, type Rational, sign, toNumber, ZERO } from "../../ir/rational.ts";
 import { F32, type QuantType, sizeOf, tensor } from "../../ir/types.ts";
 import type { Context } from "./context.ts";
+import { spreadConv } from "./islands-transposed.ts";
 import { broadcast } from "./linear.ts";
 import { storageOf } from "./quantizer.ts";
 import { at, type Constant, clamped, type Linear, type Rep, type Term } from "./rep.ts";
@@ -93,12 +94,13 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
   const compute = (op: Op, why: Diagnostic | undefined): Value | undefined => {
     if (!allowed(op) || op.results.length !== 1) return undefined;
     if (!hasTrait(op, "float") && !hasTrait(op, "movement")) return undefined;
-    if (op.name.startsWith("quant.") || op.results[0]!.type.elem.kind !== "float") return undefined;
+    if (op.name.startsWith("quant.")) return undefined;
     const operands = op.operands.map(real);
     if (operands.some((v) => v === undefined)) return undefined;
     members.set(op, members.get(op) ?? why);
     // Islands have one width.
     if (op.name === "float.cast") return operands[0];
+    if (op.name === "float.conv_transpose") return spreadConv(ctx, op, operands as [Value, Value]);
     return ctx.emit(op.name, operands as Value[], op.attrs, options(op));
   };
 
@@ -162,7 +164,7 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
       return { kind: "float", shape, value: float32(shape, Float32Array.from(data), op.results[0]!.name) };
     }
     const value = compute(op, why);
-    return value && { kind: "float", shape, value };
+    return value && { kind: value.type.elem.kind === "float" ? "float" : "integer", shape, value };
   };
 
   return {

@@ -2,6 +2,7 @@
 import type { Importer } from "../../importer.ts";
 import { activationImporters } from "./activation.ts";
 import { attentionImporters } from "./attention.ts";
+import { compositionImporters } from "./composition.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
 import { einsumImporters } from "./einsum.ts";
@@ -16,6 +17,7 @@ import { qlinearImporters } from "./qlinear.ts";
 import { qonnxImporters } from "./qonnx.ts";
 import { qonnxPoolImporters } from "./qonnx-pool.ts";
 import { quantizeImporters } from "./quantize.ts";
+import { recurrentImporters } from "./recurrent.ts";
 import { reduceImporters } from "./reduce.ts";
 import { resizeImporters } from "./resize.ts";
 import { shapeImporters } from "./shape.ts";
@@ -39,6 +41,8 @@ export const IMPORTERS: readonly Importer[] = [
   ...normalizationImporters,
   ...attentionImporters,
   ...reduceImporters,
+  ...compositionImporters,
+  ...recurrentImporters,
   ...shapeImporters,
   ...sliceImporters,
   ...resizeImporters,

@@ -2,7 +2,7 @@
 import { mustBeConstant, unsupportedForm } from "../../../ir/messages.ts";
 import { sizeOf } from "../../../ir/types.ts";
 import { isFloatDtype, roundTo } from "../../constants.ts";
-import { real, reshape } from "../../graph-import.ts";
+import { real, reshape, transpose } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
 import {
   axesOf,
@@ -23,14 +23,14 @@ const FOLDS: { readonly [op: string]: (a: number, b: number) => number } = {
   ReduceMin: Math.min,
 };
 
-interface Reduction {
+export interface Reduction {
   readonly axes: readonly number[];
   readonly keepdims: boolean;
   /** No axes and `noop_with_empty_axes`: the identity. */
   readonly none: boolean;
 }
 
-function reduction(n: NodeImport, x: Operand): Reduction {
+export function reduction(n: NodeImport, x: Operand): Reduction {
   const given = intsFrom(n, "axes", 1) ?? [];
   const none = given.length === 0 && flagAttr(n, "noop_with_empty_axes", false);
   const axes = given.length > 0 ? axesOf(n, given, x.shape.length) : none ? [] : x.shape.map((_, i) => i);
@@ -79,8 +79,10 @@ const reductions = forOps(["ReduceMean", "ReduceSum", "ReduceProd", "ReduceMax",
     if (!isFloatDtype(x.dtype)) return reject(mustBeConstant(n.loc, `operand of ${op} on integers`, x.name));
     const name = REAL[op];
     if (name !== undefined) return real(n, name, [x], { axes: r.axes, keepdims: r.keepdims });
-    if (op !== "ReduceMax") return reject(unsupportedForm(n.loc, `${op} is supported on constants only`));
-    return reduceMax(n, x, r);
+    if (op === "ReduceMax") return reduceMax(n, x, r);
+    if (op !== "ReduceMin") return reject(unsupportedForm(n.loc, `${op} is supported on constants only`));
+    const negative = (v: Operand): Operand => real(n, "float.neg", [v]);
+    return negative(reduceMax(n, negative(x), r));
   },
 }));
 
@@ -112,12 +114,24 @@ const norms: readonly Importer[] = [
   norm("ReduceSumSquare", square, (_, sum) => sum),
 ];
 
-/** The axes moved together as one spatial axis of a max pool; they must be neighbours. */
-function reduceMax(n: NodeImport, x: Operand, { axes, keepdims }: Reduction): Operand {
+/** The greatest element, as a max pool over the axes as one spatial axis; axes that are not neighbours are moved together. */
+export function reduceMax(n: NodeImport, x: Operand, r: Omit<Reduction, "none">): Operand {
+  const { axes, keepdims } = r;
   const first = axes[0];
   if (first === undefined) return x;
-  if (axes.some((a, i) => a !== first + i))
-    return reject(unsupportedForm(n.loc, "ReduceMax over axes that are not neighbours is not supported"));
+  if (axes.some((a, i) => a !== first + i)) {
+    const others = x.shape.map((_, a) => a).filter((a) => !axes.includes(a));
+    const moved = transpose(n, x, [...others, ...axes]);
+    const last = axes.map((_, i) => others.length + i);
+    const y = reduceMax(n, moved, { axes: last, keepdims: false });
+    return keepdims
+      ? reshape(
+          n,
+          y,
+          x.shape.map((d, a) => (axes.includes(a) ? 1 : d)),
+        )
+      : y;
+  }
   const before = sizeOf(x.shape.slice(0, first));
   const size = sizeOf(axes.map((a) => x.shape[a]!));
   const after = sizeOf(x.shape.slice(first + axes.length));

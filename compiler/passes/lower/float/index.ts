@@ -1,5 +1,6 @@
 /** Kernels of float islands. */
 import type { Lowered, Lowering, Stage } from "../stage.ts";
+import { lowerArgMax } from "./arg-max.ts";
 import { lowerFloatConv } from "./conv.ts";
 import { lowerFloatElementwise } from "./elementwise.ts";
 import { lowerFloatMatmul } from "./matmul.ts";
@@ -12,6 +13,7 @@ const families: readonly Lowering[] = [
   lowerFloatConv,
   lowerFloatPool,
   lowerFloatReduce,
+  lowerArgMax,
 ];
 
 export function lowerFloat(stage: Stage): Lowered | undefined {
