@@ -2,6 +2,7 @@
 import type { Pass, PassUse } from "./ir/pass.ts";
 import { canonicalize } from "./passes/canonicalize.ts";
 import { certify } from "./passes/certify.ts";
+import { expandTransposed } from "./passes/expand-transposed/index.ts";
 import { foldConstantChannels } from "./passes/fold-constant-channels.ts";
 import { fuseKernels } from "./passes/fuse-kernels.ts";
 import { insertQuantizers } from "./passes/insert-quantizers.ts";
@@ -46,6 +47,7 @@ export const integerPasses = ({
 export const provingPasses = ({
   foldConstants = true,
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
+  expandTransposed, //                                 transposed convolutions → convolutions, pixels shuffled
   ...(foldConstants ? [foldConstantChannels] : []), // channels that can reach one value vanish
   narrowTypes, //                                      declared widths become proved widths
   shrinkTables, //                                     16-bit tables keep what can be reached
@@ -74,6 +76,7 @@ export const allPasses: readonly Pass[] = [
   canonicalize,
   simplifyThresholds,
   unsigned,
+  expandTransposed,
   foldConstantChannels,
   narrowTypes,
   shrinkTables,

@@ -27,3 +27,18 @@ test("products of convolutions, depthwise convolutions and matmuls, padding incl
   expect(func.ops.map(opMacs).filter((n) => n > 0)).toEqual([240 * 27, 144 * 9, 42, 2 * 8 * 6 * 3 * 4]);
   expect(macsOf(func)).toBe(240 * 27 + 144 * 9 + 42 + 1152);
 });
+
+test("a transposed convolution multiplies every input by every tap", () => {
+  const b = createBuilder();
+  const w = b.add1(
+    "const",
+    [],
+    { value: dense(I8, [6, 3, 3, 2], new Int8Array(108)) },
+    { types: [tensor([6, 3, 3, 2], I8)] },
+  );
+  const x = b.param(tensor([2, 5, 4, 4], U8), { name: "x", dtype: "uint8" });
+  const attrs = { strides: [2, 2], pads: [1, 1, 1, 1], groups: 2 };
+  b.result(b.add1("qc.conv_transpose", [x, w], attrs), { name: "y", dtype: "int32" });
+  // 2·5·4 pixels of 4 channels, each by 9 taps of 3 outputs.
+  expect(macsOf(b.build())).toBe(160 * 9 * 3);
+});

@@ -1,5 +1,6 @@
 /** Multiply-accumulates of linear ops, integer ones and those of float islands: products of one activation and one weight, padding included. */
 import type { Func, Op } from "./module.ts";
+import { attr } from "./op.ts";
 import { sizeOf } from "./types.ts";
 
 /** MACs of one op; 0 for ops that multiply nothing. */
@@ -9,6 +10,12 @@ export function opMacs(op: Op): number {
     const [, kh, kw, perGroup] = op.operands[1]!.type.shape as [number, number, number, number];
     return sizeOf(out) * kh * kw * perGroup;
   }
+  if (op.name === "qc.conv_transpose") {
+    const [o, kh, kw] = op.operands[1]!.type.shape as [number, number, number];
+    return (sizeOf(op.operands[0]!.type.shape) * kh * kw * o) / attr<number>(op, "groups");
+  }
+  if (op.name === "float.conv_transpose")
+    return sizeOf(op.operands[0]!.type.shape) * sizeOf(op.operands[1]!.type.shape.slice(1));
   if (op.name === "float.conv") return sizeOf(out) * sizeOf(op.operands[1]!.type.shape.slice(1));
   if (op.name === "qc.matmul" || op.name === "float.matmul")
     return sizeOf(out) * op.operands[0]!.type.shape.at(-1)!;

@@ -267,6 +267,10 @@ const rules: { readonly [name: string]: RuleFn } = {
       shift,
     );
   },
+  "qc.conv_transpose": (b, op, [x, w]) => {
+    const attrs = { ...op.attrs, zero: attr<number>(op, "zero") + uniformShift(x!) };
+    return { value: b.add1(op.name, [x!.value, w!.value], attrs, options(op)), shift: NONE };
+  },
   "qc.matmul": (b, op, [x, w], { constant }) => {
     const [ka, kb] = [uniformShift(x!), uniformShift(w!)];
     const weights = constant(w!.value);

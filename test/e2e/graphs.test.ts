@@ -17,6 +17,7 @@ import { normalizeCases } from "./graphs/normalize.ts";
 import { portCases } from "./graphs/port.ts";
 import { productCases } from "./graphs/product.ts";
 import { softmaxCases } from "./graphs/softmax.ts";
+import { transposedCases } from "./graphs/transposed.ts";
 import { windowCases } from "./graphs/window.ts";
 
 if (!relaxedRuns)
@@ -26,6 +27,7 @@ else if (relaxedRefusal("u8s8") !== undefined)
 
 const groups = {
   linear: linearCases,
+  transposed: transposedCases,
   elementwise: elementwiseCases,
   curves: curveCases,
   window: windowCases,

@@ -46,6 +46,7 @@ import {
   type Tensor,
   toReal,
 } from "./tensor.ts";
+import { convTransposeReals } from "./transposed.ts";
 import {
   averagePool,
   convGeometry,
@@ -219,6 +220,12 @@ function conv(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
   );
   const [n, c, h, width] = product.shape as [number, number, number, number];
   const y: RealTensor = { ...product, shape: x.shape.length === 3 ? [n, c, width] : [n, c, h, width] };
+  return [inputs[2] === undefined ? y : addReals(y, perChannel(exact(inputs[2]), x.shape.length))];
+}
+
+function convTranspose(node: OnnxNode, inputs: Inputs): readonly Tensor[] {
+  const [x, w] = [exact(inputs[0]), exact(inputs[1])];
+  const y = convTransposeReals(node, x, w);
   return [inputs[2] === undefined ? y : addReals(y, perChannel(exact(inputs[2]), x.shape.length))];
 }
 
@@ -402,6 +409,7 @@ export const OPERATORS: Readonly<Record<string, Operator>> = {
   },
   BatchNormalization: batchNorm,
   Conv: conv,
+  ConvTranspose: convTranspose,
   MatMul: (_, [a, b]) => [matmul(a!, b!)],
   Einsum: (node, inputs) => [
     einsum(

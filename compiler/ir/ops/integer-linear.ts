@@ -6,6 +6,7 @@ import { I32, intMax, intMin, sizeOf, type TensorType } from "../types.ts";
 import { axesIn, broadcastShapes, broadcastTo, reducedShape, sumOver } from "./axes.ts";
 import { allOf, chosenInt, ints, optional, required, storeInts } from "./define.ts";
 import { convChannelsLast, matmul, matmulShape } from "./linear.ts";
+import { transposedShape, transposedTaps, transposedWindowOf } from "./transposed.ts";
 import { tapTable, windowOf, windowShape } from "./window.ts";
 
 type Inferred = readonly TensorType[] | string;
@@ -71,6 +72,51 @@ const conv = defineOp({
       outChannels: w!.shape[0]!,
       groups: attrs.groups as number,
       taps: tapTable(input, output, windowOf(attrs, kernel)),
+      positions: sizeOf(output),
+    });
+    return [storeInts(sums, type!)];
+  },
+});
+
+const convTranspose = defineOp({
+  name: "qc.conv_transpose",
+  summary:
+    "Every (x[n, p, c] − zero) · w[o, t, c], c in the group of o, added to y[n, p·stride + t·dilation − pad, o]; what falls outside y is dropped, and where nothing falls is 0. The author chooses the result's integer type.",
+  operands: ["x", "w"],
+  attrs: {
+    ...integerWindow,
+    dilations: optional("ints", "[vertical, horizontal]", [1, 1]),
+    groups: optional("int", "channel groups", 1),
+    output_padding: optional("ints", "rows and columns of zeros added at the end", [0, 0]),
+    zero: optional("int", "zero point of x", 0),
+  },
+  traits: ["accumulates"],
+  infer: ([x, w], attrs, declared): Inferred => {
+    const bad = allOf("int", [x!, w!]);
+    if (bad) return bad;
+    if (x!.shape.length !== 4 || w!.shape.length !== 4)
+      return "x must be [N, H, W, C], w [O, KH, KW, C/groups]";
+    const groups = attrs.groups as number;
+    const [channels, outputs] = [x!.shape[3]!, w!.shape[0]!];
+    if (groups < 1 || channels % groups !== 0 || outputs % groups !== 0)
+      return `${groups} groups do not divide ${channels} input and ${outputs} output channels`;
+    if (w!.shape[3] !== channels / groups)
+      return `w has ${w!.shape[3]} input channels per group, needs ${channels / groups}`;
+    const spatial = transposedShape(x!.shape.slice(1, 3), transposedWindowOf(attrs, w!.shape.slice(1, 3)));
+    if (typeof spatial === "string") return spatial;
+    return chosenInt([x!.shape[0]!, ...spatial, outputs], declared, I32);
+  },
+  evaluate: ([x, w], attrs, [type]) => {
+    const [input, output] = [x!.shape.slice(1, 3), type!.shape.slice(1, 3)];
+    const zero = attrs.zero as number;
+    assertExact(x!, w!, sizeOf(w!.shape.slice(1)), zero);
+    const sums = convChannelsLast(centred(x!, zero), toFloat64(w!.data), 0, {
+      batch: x!.shape[0]!,
+      channels: x!.shape[3]!,
+      pixels: sizeOf(input),
+      outChannels: w!.shape[0]!,
+      groups: attrs.groups as number,
+      taps: transposedTaps(input, output, transposedWindowOf(attrs, w!.shape.slice(1, 3))),
       positions: sizeOf(output),
     });
     return [storeInts(sums, type!)];
@@ -156,4 +202,4 @@ const reduceSum = defineOp({
   evaluate: ([x], attrs, [type]) => [storeInts(sumOver(x!, ints(attrs.axes)), type!)],
 });
 
-export const integerLinearOps: readonly OpDef[] = [conv, product, mul, reduceSum];
+export const integerLinearOps: readonly OpDef[] = [conv, convTranspose, product, mul, reduceSum];

@@ -28,6 +28,7 @@ import { liftElementwise } from "./elementwise.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
 import { createIslands, type Islands } from "./islands.ts";
 import { liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
+import { liftConvTranspose } from "./linear-transposed.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { liftMatmul } from "./matmul.ts";
 import { liftMovement } from "./movement.ts";
@@ -53,6 +54,7 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "quant.threshold": liftThreshold,
   "quant.dequantize": liftDequantize,
   "float.conv": liftConv,
+  "float.conv_transpose": liftConvTranspose,
   "float.matmul": liftMatmul,
   "float.average_pool": liftAveragePool,
   "float.max_pool": liftMaxPool,

@@ -75,7 +75,7 @@ function flat(ctx: Context, op: Op, x: Value): boolean {
 }
 
 /** NCHW… → N…C, inserting H = 1 for one spatial dimension. */
-function toNhwc(ctx: Context, v: Value): Value {
+export function toNhwc(ctx: Context, v: Value): Value {
   const rank = v.type.shape.length;
   const perm = [0, ...Array.from({ length: rank - 2 }, (_, i) => i + 2), 1];
   const t = ctx.emit("layout.transpose", [v], { perm });
@@ -84,7 +84,7 @@ function toNhwc(ctx: Context, v: Value): Value {
   return ctx.emit("layout.reshape", [t], { shape: [n, 1, w, c] });
 }
 
-function fromNhwc(ctx: Context, v: Value, spatialRank: number): Value {
+export function fromNhwc(ctx: Context, v: Value, spatialRank: number): Value {
   const [n, h, w, c] = v.type.shape as [number, number, number, number];
   if (spatialRank === 2) return ctx.emit("layout.transpose", [v], { perm: [0, 3, 1, 2] });
   const r = ctx.emit("layout.reshape", [v], { shape: [n, h * w, c] });
@@ -92,9 +92,9 @@ function fromNhwc(ctx: Context, v: Value, spatialRank: number): Value {
 }
 
 /** [begin…, end…] → [top, left, bottom, right]; a 1-D list gets H = 0. */
-const pads4 = (p: readonly number[]): [number, number, number, number] =>
+export const pads4 = (p: readonly number[]): [number, number, number, number] =>
   p.length === 4 ? [p[0]!, p[1]!, p[2]!, p[3]!] : [0, p[0]!, 0, p[1]!];
-const pair = (p: readonly number[], one: number): [number, number] =>
+export const pair = (p: readonly number[], one: number): [number, number] =>
   p.length === 2 ? [p[0]!, p[1]!] : [one, p[0]!];
 
 /** acc = conv(t, w); real = S_x·S_w[o]·acc + B_x·S_w[o]·Σw[o] for x = S_x·t + B_x (B_x = −S_x·z on padded taps). */

@@ -6,7 +6,7 @@ import type { Importer } from "../../importer.ts";
 import { flagAttr, input, intAttr, type NodeImport, reject } from "../../node-import.ts";
 import type { Operand } from "../../operand.ts";
 import { onGrid } from "../../qdq.ts";
-import { WINDOW_ATTRIBUTES, windowAttrs } from "./window.ts";
+import { TRANSPOSED_ATTRIBUTES, transposedAttrs, WINDOW_ATTRIBUTES, windowAttrs } from "./window.ts";
 
 /** The spatial sizes of [N, C, spatial …]. */
 function spatial(n: NodeImport, x: Operand): readonly number[] {
@@ -23,6 +23,21 @@ export const addBias = (n: NodeImport, x: Operand, bias: Operand): Operand => {
   return narrower && isZero(bias) ? x : elementwise(n, "float.add", [x, bias]);
 };
 
+/** Rejects weights of another rank than the input's. */
+function checkRank(n: NodeImport, x: Operand, w: Operand): void {
+  if (w.shape.length === x.shape.length) return;
+  const sentence = `the weights have rank ${w.shape.length}, the input has rank ${x.shape.length}`;
+  reject(badOperands(n.loc, sentence, []));
+}
+
+/** y + the bias of its `channels`, if there is one. */
+function withBias(n: NodeImport, y: Operand, bias: Operand | undefined, channels: number): Operand {
+  if (bias === undefined) return y;
+  if (bias.shape.length !== 1 || bias.shape[0] !== channels)
+    reject(badOperands(n.loc, `the bias must have shape [${channels}], has [${bias.shape.join(", ")}]`, []));
+  return addBias(n, y, reshape(n, bias, [1, channels, ...y.shape.slice(2).map(() => 1)]));
+}
+
 const conv: Importer = {
   op: "Conv",
   inputs: [2, 3],
@@ -30,23 +45,25 @@ const conv: Importer = {
   run: (n) => {
     const [x, w, bias] = [input(n, 0), input(n, 1), n.inputs[2]];
     const size = spatial(n, x);
-    if (w.shape.length !== x.shape.length)
-      reject(
-        badOperands(
-          n.loc,
-          `the weights have rank ${w.shape.length}, the input has rank ${x.shape.length}`,
-          [],
-        ),
-      );
+    checkRank(n, x, w);
     const { strides, pads, dilations } = windowAttrs(n, size, w.shape.slice(2));
     const y = real(n, "float.conv", [x, w], { strides, pads, dilations, groups: intAttr(n, "group", 1) });
-    if (bias === undefined) return y;
-    const channels = w.shape[0]!;
-    if (bias.shape.length !== 1 || bias.shape[0] !== channels)
-      reject(
-        badOperands(n.loc, `the bias must have shape [${channels}], has [${bias.shape.join(", ")}]`, []),
-      );
-    return addBias(n, y, reshape(n, bias, [1, channels, ...size.map(() => 1)]));
+    return withBias(n, y, bias, w.shape[0]!);
+  },
+};
+
+const convTranspose: Importer = {
+  op: "ConvTranspose",
+  inputs: [2, 3],
+  attributes: { ...TRANSPOSED_ATTRIBUTES, group: "int" },
+  run: (n) => {
+    const [x, w, bias] = [input(n, 0), input(n, 1), n.inputs[2]];
+    const size = spatial(n, x);
+    checkRank(n, x, w);
+    const { strides, pads, dilations, extra } = transposedAttrs(n, size, w.shape.slice(2));
+    const groups = intAttr(n, "group", 1);
+    const attrs = { strides, pads, dilations, groups, output_padding: extra };
+    return withBias(n, real(n, "float.conv_transpose", [x, w], attrs), bias, w.shape[1]! * groups);
   },
 };
 
@@ -109,4 +126,4 @@ const globalPools: readonly Importer[] = [
   },
 ];
 
-export const convImporters: readonly Importer[] = [conv, maxPool, averagePool, ...globalPools];
+export const convImporters: readonly Importer[] = [conv, convTranspose, maxPool, averagePool, ...globalPools];
