@@ -36,7 +36,8 @@ export function layout(program: Program, plan: ReadonlyMap<string, number>): Lay
     at = alignUp(at, Math.max(16, b.align));
     addresses.set(b.name, at);
     shared.set(key, [...equals, { data: b.data, address: at }]);
-    at += b.bytes;
+    // The sum must not depend on the order.
+    at = alignUp(at + b.bytes, 16);
   }
   const constBytes = at - SLACK;
   const arena = alignUp(at, 64);

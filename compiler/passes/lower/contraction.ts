@@ -174,12 +174,13 @@ function emitContraction(
       g.groups === 1 &&
       padding <= (y.spare ?? 0) &&
       (padding < PANEL / 2 || blocks > MANY_PANELS);
-    const full = Math.floor((alike ? blocks * PANEL : g.n) / PANEL / tile.panels);
+    const stored = alike ? blocks * PANEL : g.n;
+    const full = Math.floor(stored / PANEL / tile.panels);
     const columns = (to: Block, panels: number, first: Expr, count: number): void =>
       emitColumns(to, em, { rows: tile.rows, panels, part, group, first, count });
     b.loop(0, full, 1, (n, to) => columns(to, tile.panels, scale(n, tile.panels), tile.panels * PANEL), "n");
     const done = full * tile.panels;
-    if (done < blocks) columns(b, blocks - done, c32(done), g.n - done * PANEL);
+    if (done < blocks) columns(b, blocks - done, c32(done), stored - done * PANEL);
   };
   k.block.loop(
     0,
