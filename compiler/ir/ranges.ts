@@ -3,6 +3,7 @@ import type { Attr, Dense, Func, Op, Port, Value } from "./module.ts";
 import { attr } from "./op.ts";
 import { hasTrait } from "./ops/index.ts";
 import { requantSpec } from "./ops/integer-requant.ts";
+import { countSteps, stepsOf } from "./ops/threshold.ts";
 import type { Rational } from "./rational.ts";
 import { sign } from "./rational.ts";
 import { evaluate } from "./rescale/estimate.ts";
@@ -245,6 +246,18 @@ const rules: { readonly [name: string]: RangeRule } = {
   "qc.rescale": (op) => {
     const { lo, hi } = attr<{ lo: number; hi: number } & { readonly [key: string]: Attr }>(op, "rescale");
     return uniform(lo, hi);
+  },
+  "qc.threshold": (op, [x]) => {
+    const follows = attr<number>(op, "axis") === lastAxis(op);
+    const rows = attr<readonly number[]>(op, "base").length;
+    const ends = (c: number, { min, max }: { min: number; max: number }) => {
+      const steps = stepsOf(op.attrs, c);
+      const [a, b] = [countSteps(steps, min), countSteps(steps, max)];
+      return { min: Math.min(a, b), max: Math.max(a, b) };
+    };
+    if (follows && rows > 1) return build(rows, (c) => ends(c, rangeAt(x!, c)));
+    if (rows === 1) return map(x!, (r) => ends(0, r));
+    return collapse(build(rows, (c) => ends(c, whole(x!))));
   },
   "qc.clamp": (op, [x]) => {
     const lo = attr<number>(op, "lo");

@@ -20,6 +20,7 @@ const chosen = new Set([
   "qc.sum_pool",
   "qc.reduce_sum",
   "qc.requant",
+  "qc.threshold",
   "qc.clamp",
   "qc.add_const",
 ]);

@@ -186,6 +186,50 @@ describe("equals its formula", () => {
   );
 });
 
+test("multilayer perceptrons: channels last in rank 2", async () => {
+  const random = randomSource(23);
+  const noise = (...dims: number[]): Tensor =>
+    f32(
+      dims,
+      Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => 2 * random() - 1),
+    );
+  const domain = "qonnx.custom_op.general";
+  const own = (op: string, inputs: string[], output: string, attrs: object): Node =>
+    node(op, inputs, [output], { ...attrs }, { domain });
+  const quant = { signed: 1, narrow: 1, rounding_mode: "ROUND" };
+  const count = { out_dtype: "UINT2", data_layout: "NC", out_scale: float(1), out_bias: float(0) };
+  const bytes = model({
+    inputs: [value("x", "float32", [3, 20])],
+    outputs: [value("z")],
+    initializers: {
+      s: f32([], [0.25]),
+      zero: f32([], [0]),
+      bits: f32([], [4]),
+      w1: noise(20, 18),
+      w2: noise(18, 7),
+      t0: f32([1, 15], even(15, 0.125, -1)),
+      t1: f32([18, 3], Array.from({ length: 18 }, (_, c) => uneven(3, c)).flat()),
+      t2: f32(
+        [7, 1],
+        Array.from({ length: 7 }, (_, c) => c - 3.5),
+      ),
+    },
+    nodes: [
+      own("MultiThreshold", ["x", "t0"], "a", { ...count, out_bias: float(-8) }),
+      own("Quant", ["w1", "s", "zero", "bits"], "q1", quant),
+      own("Quant", ["w2", "s", "zero", "bits"], "q2", quant),
+      node("MatMul", ["a", "q1"], ["m1"]),
+      own("MultiThreshold", ["m1", "t1"], "b", count),
+      node("MatMul", ["b", "q2"], ["m2"]),
+      own("MultiThreshold", ["m2", "t2"], "z", { ...count, out_scale: float(2), out_bias: float(-1) }),
+    ],
+    opset: 13,
+    opsets: { [domain]: 1 },
+  });
+  const verdict = await differential(bytes, { samples: 3 });
+  expect(verdict).toMatchObject({ kind: "compiled", wrong: [] });
+});
+
 test.each([
   ["falling thresholds", { rows: [[1, 0.5]] }, "QC1135", /falls from 1 to 0.5/],
   ["NaN", { rows: [[Number.NaN, 1]] }, "QC1135", /NaN/],
