@@ -2,10 +2,13 @@
 import onnx from "onnx-proto";
 
 /**
- * The model without the last `count` pairs of activation quantizers (all of them by default): what reads the pair's result reads
- * its real numbers instead.
+ * The model without some pairs of activation quantizers, all of them by default: what reads the pair's result reads its real
+ * numbers instead. `goes`: whether pair i of n goes, in the file's order.
  */
-export function withoutQuantizers(bytes: Uint8Array, count = Number.POSITIVE_INFINITY): Uint8Array {
+export function withoutQuantizers(
+  bytes: Uint8Array,
+  goes: (i: number, n: number) => boolean = () => true,
+): Uint8Array {
   const model = onnx.onnx.ModelProto.decode(bytes);
   const graph = model.graph!;
   const nodes = graph.node!;
@@ -19,9 +22,7 @@ export function withoutQuantizers(bytes: Uint8Array, count = Number.POSITIVE_INF
   const quantizers = nodes.filter(
     (n) => n.opType === "QuantizeLinear" && !constants.has(n.input![0]!) && dequantized(n.output![0]!),
   );
-  const removed = new Set(
-    count < quantizers.length ? quantizers.slice(quantizers.length - count) : quantizers,
-  );
+  const removed = new Set(quantizers.filter((_, i) => goes(i, quantizers.length)));
   const source = new Map<string, string>();
   for (const n of nodes) {
     const q = quantizers.find((p) => removed.has(p) && p.output![0] === n.input![0]);

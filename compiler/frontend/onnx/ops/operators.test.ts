@@ -4,6 +4,8 @@
  * each rounded to 2^−24, and no operator in the list magnifies errors much.
  */
 import { describe, expect, test } from "vitest";
+import { layoutOf } from "../../../../runtime/format.ts";
+import { loadModel } from "../../../../runtime/index.ts";
 import { importSpec, noise, run, runOrt } from "../../../../test/import-spec.ts";
 import {
   type AttributeInput,
@@ -14,10 +16,12 @@ import {
   i32,
   i64,
   type ModelSpec,
+  model,
   node,
   type Tensor,
   value,
 } from "../../../../test/onnx-writer.ts";
+import { compileModel } from "../../../index.ts";
 import { IMPORTERS } from "./index.ts";
 
 const BOUND = 2 ** -18;
@@ -327,15 +331,37 @@ function specOf({ op, opset, inputs, attributes, outputs = 1, domain }: Case): M
   };
 }
 
+function feedsOf(spec: ModelSpec, { of = (v: number) => v }: Case): Map<string, number[]> {
+  return new Map(
+    (spec.inputs ?? []).map(({ name, shape }, i) => {
+      const n = shape!.reduce<number>((a, b) => a * Number(b), 1);
+      return [name, noise(n, i + 11).map((x) => Math.fround(of(x)))];
+    }),
+  );
+}
+
+/** Each in a float island, as WebAssembly: float32 as onnxruntime, with functions of a few units in the last place. */
+describe("float islands compute it too", () => {
+  test.each(CASES.map((one, i) => [`${one.op} ${one.opset} #${i}`, one] as const))("%s", async (_, one) => {
+    const spec = specOf(one);
+    const feeds = feedsOf(spec, one);
+    const result = await compileModel(model(spec), { target: "wasm-simd", allowFloat: true });
+    if (!result.ok) throw new Error(result.diagnostics.map((d) => d.message).join());
+    const { manifest, baseline } = result.value;
+    const core = await loadModel(layoutOf(manifest), {}, { wasm: baseline as Uint8Array<ArrayBuffer> });
+    const got = core.run(Object.fromEntries([...feeds].map(([name, x]) => [name, Float32Array.from(x)])));
+    for (const [name, { data }] of await runOrt(spec, feeds)) {
+      const scale = Math.max(1, ...data.map(Math.abs));
+      for (const [i, want] of data.entries())
+        expect(Math.abs(Number(got[name]![i]) - want), `${name}[${i}]`).toBeLessThan(4 * BOUND * scale);
+    }
+  });
+});
+
 describe("the meaning of every operator is onnxruntime's", () => {
   test.each(CASES.map((one, i) => [`${one.op} ${one.opset} #${i}`, one] as const))("%s", async (_, one) => {
     const spec = specOf(one);
-    const feeds = new Map(
-      (spec.inputs ?? []).map(({ name, shape }, i) => {
-        const n = shape!.reduce<number>((a, b) => a * Number(b), 1);
-        return [name, noise(n, i + 11).map((x) => Math.fround((one.of ?? ((v: number) => v))(x)))];
-      }),
-    );
+    const feeds = feedsOf(spec, one);
     const expected = await runOrt(spec, feeds);
     const actual = run(spec, feeds);
     expect([...actual.keys()].sort()).toEqual([...expected.keys()].sort());
