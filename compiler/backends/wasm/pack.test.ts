@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Program } from "../../ir/kernel/ir.ts";
 import { layout } from "./layout.ts";
 import { assembleModule } from "./module.ts";
-import { packBytes } from "./pack.ts";
+import { packBytes, packedConstants, stripPadding } from "./pack.ts";
 
 /** What the packing means, bit by bit. */
 function unpack({ count, bits, base, step, codes }: NonNullable<ReturnType<typeof packBytes>>): Uint8Array {
@@ -41,6 +41,59 @@ describe("packBytes", () => {
     expect(packBytes(cycle([-128, 127, 0]))).toBeUndefined();
     expect(packBytes(cycle([-1, 1], 64))).toBeUndefined();
     expect(packBytes(new Uint8Array())).toBeUndefined();
+  });
+});
+
+describe("stripPadding", () => {
+  const padded = (zero: (i: number) => boolean, count = 640): Uint8Array =>
+    Uint8Array.from({ length: count }, (_, i) => (zero(i % 64) ? 0 : ((i * 37) % 255) + 1));
+  test.each<[string, (i: number) => boolean]>([
+    ["every fourth", (i) => i % 4 === 3],
+    ["the second half but for every fourth", (i) => i >= 32 && i % 4 !== 0],
+    ["the first and the last", (i) => i === 0 || i === 63],
+    ["all but one", (i) => i !== 17],
+    ["all but the last", (i) => i !== 63],
+    ["everything", () => true],
+  ])("%s", async (_, zero) => {
+    const data = padded(zero, 64 * 64);
+    const stripped = stripPadding(data)!;
+    const places = Array.from({ length: 64 }, (_, i) => i).filter((i) => !zero(i));
+    expect(stripped.used).toBe(places.reduce((bits, i) => bits | (1n << BigInt(i)), 0n));
+    expect(stripped.bytes).toEqual(data.filter((_, i) => !zero(i % 64)));
+    // Bytes of eight bits around it stay in their places.
+    const full = padded(() => false);
+    const buffers = [full, data, full.map((x) => x ^ 1)].map((bytes, i) => ({
+      name: `c${i}`,
+      role: "const" as const,
+      bytes: bytes.length,
+      align: 16,
+      data: bytes,
+    }));
+    const program: Program = { buffers, kernels: [] };
+    const { addresses, memoryPages } = layout(program, new Map());
+    const constants = packedConstants(program, addresses);
+    expect(constants.paddings.length + constants.unpackings.length).toBe(1);
+    const module = await assembleModule({
+      program,
+      addresses,
+      memoryPages,
+      kind: "baseline",
+      exportsMemory: true,
+      data: true,
+    });
+    const { instance } = await WebAssembly.instantiate(module as Uint8Array<ArrayBuffer>);
+    const memory = new Uint8Array((instance.exports.memory as WebAssembly.Memory).buffer);
+    for (const b of buffers) {
+      const at = addresses.get(b.name)!;
+      expect(memory.slice(at, at + b.bytes)).toEqual(b.data);
+    }
+  });
+
+  test("no padding, little of it, or not of this period: stays", () => {
+    expect(stripPadding(padded(() => false))).toBeUndefined();
+    expect(stripPadding(padded((i) => i === 5))).toBeUndefined();
+    expect(stripPadding(padded((i) => i % 4 === 3, 639))).toBeUndefined();
+    expect(stripPadding(new Uint8Array())).toBeUndefined();
   });
 });
 

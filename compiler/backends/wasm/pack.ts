@@ -1,6 +1,6 @@
 /**
  * Constants as the module carries them, and the code that spreads them out: those of few distinct bytes at their real bit width,
- * tables of wider elements byte by byte (`tables.ts`).
+ * those with padding without it, tables of wider elements byte by byte (`tables.ts`).
  */
 import type { Program } from "../../ir/kernel/ir.ts";
 import type { Binaryen, Builder } from "./assemble.ts";
@@ -54,6 +54,33 @@ function codingOf(seen: Uint8Array, signed: boolean): Coding {
   return { bits: Math.max(1, Math.ceil(Math.log2(most + 1))), base: base & 255, step };
 }
 
+/** Padding: zeros at the same places of every 64 bytes. Bit i of `used`: bytes at i mod 64 are among `bytes`, in order. */
+export interface Unpadded {
+  readonly count: number;
+  readonly used: bigint;
+  readonly bytes: Uint8Array;
+}
+
+const PERIOD = 64;
+
+/** Undefined where nothing or little of it is padding. */
+export function stripPadding(data: Uint8Array): Unpadded | undefined {
+  if (data.length % PERIOD !== 0) return undefined;
+  const used = new Uint8Array(PERIOD);
+  let places = 0;
+  for (let i = 0; i < data.length && places < PERIOD; i++) {
+    if (data[i] === 0 || used[i % PERIOD] === 1) continue;
+    used[i % PERIOD] = 1;
+    places++;
+  }
+  if ((data.length / PERIOD) * (PERIOD - places) < WORTH) return undefined;
+  return {
+    count: data.length,
+    used: used.reduce((bits, x, i) => bits | (BigInt(x) << BigInt(i)), 0n),
+    bytes: data.filter((_, i) => used[i % PERIOD] === 1),
+  };
+}
+
 /** A run of bytes at an address. */
 export interface Segment {
   readonly address: number;
@@ -62,6 +89,11 @@ export interface Segment {
 
 /** Codes lie at the head of the place that they fill. */
 export interface Unpacking extends Packed {
+  readonly address: number;
+}
+
+/** The bytes lie at the head of the place that they fill. */
+export interface Padding extends Unpadded {
   readonly address: number;
 }
 
@@ -79,6 +111,7 @@ export interface Staging {
 export interface PackedConstants {
   readonly segments: readonly Segment[];
   readonly unpackings: readonly Unpacking[];
+  readonly paddings: readonly Padding[];
   readonly tables: readonly StagedTables[];
 }
 
@@ -92,6 +125,7 @@ export function packedConstants(
   for (const b of program.buffers) if (b.data) placed.set(addresses.get(b.name)!, b.data);
   const segments: Segment[] = [];
   const unpackings: Unpacking[] = [];
+  const paddings: Padding[] = [];
   const staged = staging.runs.map((r) => ({ ...r, data: new Uint8Array(r.bytes) }));
   for (const [address, data] of [...placed].sort(([a], [b]) => a - b)) {
     const run = staged.find((r) => address >= r.address && address < r.address + r.bytes);
@@ -100,8 +134,10 @@ export function packedConstants(
       continue;
     }
     const packed = packBytes(data);
+    const unpadded = packed ? undefined : stripPadding(data);
     if (packed) unpackings.push({ ...packed, address });
-    append(segments, { address, bytes: packed?.codes ?? data });
+    if (unpadded) paddings.push({ ...unpadded, address });
+    append(segments, { address, bytes: packed?.codes ?? unpadded?.bytes ?? data });
   }
   let from = staging.address;
   const tables = staged.map(({ data, ...run }): StagedTables => {
@@ -109,7 +145,7 @@ export function packedConstants(
     from += run.bytes;
     return { ...run, from: from - run.bytes };
   });
-  return { segments, unpackings, tables };
+  return { segments, unpackings, paddings, tables };
 }
 
 /** Bytes of zeros between two segments that cost less than a segment of its own. */
@@ -129,9 +165,10 @@ function append(segments: Segment[], next: Segment): void {
 }
 
 /** Adds a start function that fills the places of packed constants. */
-export function emitUnpack(b: Binaryen, m: Builder, { unpackings, tables }: PackedConstants): void {
-  if (unpackings.length + tables.length === 0) return;
+export function emitUnpack(b: Binaryen, m: Builder, { unpackings, paddings, tables }: PackedConstants): void {
+  if (unpackings.length + paddings.length + tables.length === 0) return;
   if (unpackings.length > 0) emitUnpackCodes(b, m);
+  if (paddings.length > 0) emitPad(b, m);
   if (tables.length > 0) emitJoin(b, m);
   const call = (name: string, values: readonly number[]): number =>
     m.call(
@@ -141,6 +178,18 @@ export function emitUnpack(b: Binaryen, m: Builder, { unpackings, tables }: Pack
     );
   const body = [
     ...unpackings.map((u) => call("unpack", [u.address, u.count, u.bits, u.base, u.step])),
+    ...paddings.map((p) =>
+      m.call(
+        "pad",
+        [
+          m.i32.const(p.address),
+          m.i32.const(p.count),
+          m.i32.const(p.bytes.length),
+          m.i64.const(BigInt.asIntN(64, p.used)),
+        ],
+        b.none,
+      ),
+    ),
     ...tables.map((t) => call("join", [t.address, t.bytes, t.bytes / t.size, t.size, t.from])),
   ];
   m.setStart(m.addFunction("start", b.none, b.none, [], m.block(null, body)));
@@ -177,6 +226,30 @@ function emitUnpackCodes(b: Binaryen, m: Builder): void {
       m.block(null, [
         m.local.set(1, m.i32.sub(i(), one())),
         put,
+        m.br("next", m.i32.gt_s(i(), m.i32.const(0))),
+      ]),
+    ),
+  );
+}
+
+/** From the last byte to the first: what is left to read lies in front of what is written. */
+function emitPad(b: Binaryen, m: Builder): void {
+  const local = (n: number) => (): number => m.local.get(n, b.i32);
+  const [address, i, left, used] = [local(0), local(1), local(2), local(4)];
+  const bit = m.i64.shr_u(m.local.get(3, b.i64), m.i64.extend_u(m.i32.and(i(), m.i32.const(PERIOD - 1))));
+  const value = m.i32.mul(used(), m.i32.load8_u(0, 1, m.i32.add(address(), left())));
+  m.addFunction(
+    "pad",
+    b.createType([b.i32, b.i32, b.i32, b.i64]),
+    b.none,
+    [b.i32],
+    m.loop(
+      "next",
+      m.block(null, [
+        m.local.set(1, m.i32.sub(i(), m.i32.const(1))),
+        m.local.set(4, m.i32.and(m.i32.wrap(bit), m.i32.const(1))),
+        m.local.set(2, m.i32.sub(left(), used())),
+        m.i32.store8(0, 1, m.i32.add(address(), i()), value),
         m.br("next", m.i32.gt_s(i(), m.i32.const(0))),
       ]),
     ),
