@@ -16,14 +16,36 @@ interface Fraction {
 const less = (a: Fraction, b: Fraction): boolean => a.p * b.q < b.p * a.q;
 
 /**
- * S ≥ 0 and B with S·x + B ≥ k at every point of `above`, S·x + B < k at every point of `below`; undefined if there are none.
+ * The points that decide: vertices of the upper (`turn` 1) or lower (−1) convex hull, as k − S·x is greatest or least there.
+ * Points in order of x, of equal x in order of k.
+ */
+function hull(points: readonly Point[], turn: 1 | -1): readonly Point[] {
+  const out: Point[] = [];
+  for (const p of points) {
+    if (out.at(-1)?.x === p.x) {
+      if (turn < 0) continue;
+      out.pop();
+    }
+    for (; out.length >= 2; out.pop()) {
+      const [a, b] = [out.at(-2)!, out.at(-1)!];
+      if (turn * ((b.k - a.k) * (p.x - b.x) - (p.k - b.k) * (b.x - a.x)) > 0) break;
+    }
+    out.push(p);
+  }
+  return out;
+}
+
+/**
+ * S ≥ 0 and B with S·x + B ≥ k at every point of `upper`, S·x + B < k at every point of `lower`; undefined if there are none.
+ * Both in order of x, of equal x in order of k.
  * For a pair the difference of the two reads S·(x − x') > k − k', where x' is the one that lies below: S is in an open
  * interval, and any S inside leaves room for B. Of these the one with the shortest binary fraction.
  */
 export function fitLine(
-  above: readonly Point[],
-  below: readonly Point[],
+  upper: readonly Point[],
+  lower: readonly Point[],
 ): { readonly scale: Rational; readonly offset: Rational } | undefined {
+  const [above, below] = [hull(upper, 1), hull(lower, -1)];
   let lo: Fraction = { p: 0, q: 1 };
   let hi: Fraction | undefined;
   for (const a of above)

@@ -7,6 +7,7 @@ import { append, materialize } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
 import { flagAttr, input, type NodeImport, reject } from "../../node-import.ts";
 import { type Operand, valueOperand } from "../../operand.ts";
+import { MOST_IN_ALL } from "./multi-threshold.ts";
 import { QONNX_DOMAINS, stored } from "./qonnx.ts";
 import {
   at,
@@ -149,6 +150,8 @@ function floatQuant(n: NodeImport): Operand {
     reject(badAttributeValue(n.loc, "saturation", "must be 1: infinities and NaN have no integers"));
   if (x.kind === "constant") return constant(n, x, format, rounding, scale);
   const { thresholds, strict, levels } = stepsOf(format, rounding);
+  if (scale.values.length * thresholds.length > MOST_IN_ALL)
+    reject(unsupportedForm(n.loc, `FloatQuant of ${scale.values.length} channels`));
   const { greatest, unit } = format;
   const units: Parameter = { ...scale, values: scale.values.map((s) => s * unit) };
   const type: QuantType = quantType(

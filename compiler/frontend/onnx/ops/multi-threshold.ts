@@ -4,6 +4,7 @@ import {
   badOperandValue,
   dynamicQuantizer,
   quantizerShape,
+  unsupportedForm,
 } from "../../../ir/messages.ts";
 import { cmp, div, fromNumber, isInteger, neg, toNumber } from "../../../ir/rational.ts";
 import { F64, int, intTypeFor, type QuantType, type Scheme, sizeOf, tensor } from "../../../ir/types.ts";
@@ -15,6 +16,8 @@ import { QONNX_DOMAINS, stored } from "./qonnx.ts";
 
 /** Most thresholds of one channel. */
 const MOST = 65535;
+/** Most thresholds of all channels together. */
+export const MOST_IN_ALL = 2 ** 20;
 
 /** T as rows, one or one per channel; each rising or level. */
 function rowsOf(n: NodeImport, channels: number): { rows: readonly (readonly number[])[]; columns: number } {
@@ -31,6 +34,8 @@ function rowsOf(n: NodeImport, channels: number): { rows: readonly (readonly num
         `(thresholds) of shape [${shape.join(", ")}] must be [1, n] or [${channels}, n], n from 1 to ${MOST}`,
       ),
     );
+  if (data.length > MOST_IN_ALL)
+    reject(unsupportedForm(n.loc, `MultiThreshold with ${data.length} thresholds, more than ${MOST_IN_ALL}`));
   const rows = Array.from({ length: count }, (_, c) =>
     Array.from(data.slice(c * columns, (c + 1) * columns), (t) => t + 0),
   );
