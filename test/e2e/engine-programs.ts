@@ -84,9 +84,10 @@ export function outputsOf(
   );
 }
 
-/** What the independent checker says of every rescale of a module. */
-export function findings(module: Module): unknown[] {
-  const rescales = module.funcs.flatMap((f) => f.ops.filter((o: Op) => o.name === "qc.rescale"));
+/** What the independent checker says of every rescale of a module of at most `steps` steps. */
+export function findings(module: Module, steps = Number.POSITIVE_INFINITY): unknown[] {
+  const few = (o: Op) => rescaleOf(o.attrs).hi - rescaleOf(o.attrs).lo <= steps;
+  const rescales = module.funcs.flatMap((f) => f.ops.filter((o) => o.name === "qc.rescale" && few(o)));
   const fraction = ({ num, den }: { num: bigint; den: bigint }) => ({ num, den });
   return rescales.flatMap((op) => {
     const r = rescaleOf(op.attrs);

@@ -70,12 +70,13 @@ function wrongOnEngines(c: Compiled, d: Dice): string | undefined {
   const modules = [[exactOn?.relaxed, c.module] as const, [exactOn?.relaxedS8, signed] as const];
   for (const [on, module] of modules) {
     if (!on || !module) continue;
-    const unsound = findings(module);
-    if (unsound.length > 0) return `certificate: ${JSON.stringify(unsound[0])}`;
+    const unsound = d.chance(0.3) ? findings(module, 255) : [];
+    if (unsound.length > 0)
+      return `certificate: ${JSON.stringify(unsound[0], (_, v) => (typeof v === "bigint" ? `${v}` : v))}`;
     const graph = differences(expected, integersOf(module, inputs, c.module));
     if (graph.length > 0) return `signed graph: ${graph[0]}`;
     const dots = DOTS.filter((dot) => isExact(on, dot));
-    if (macs.executed > 8_000 || dots.length === 0) continue;
+    if (macs.executed > 4_000 || dots.length === 0) continue;
     const dot = d.one(dots);
     const program = unwrap(lowerModule(module, wasmRelaxed));
     const [found] = differences(expected, outputsOf(program, module, inputs, dot, c.module));
