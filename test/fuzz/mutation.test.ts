@@ -12,7 +12,7 @@ import { full } from "../require.ts";
 import { loadModelBytes, randomSource, zooIsThere } from "../zoo.ts";
 import type { Outcome } from "./check.ts";
 import { mutate } from "./mutate.ts";
-import { dense, image, mixed } from "./seeds.ts";
+import { dense, image, mixed, steps } from "./seeds.ts";
 
 const CASES = full ? 2000 : 100;
 const SEED = Number(process.env.QC_FUZZ_SEED ?? 1);
@@ -54,7 +54,7 @@ function openWorker() {
 const zoo = (name: string): Uint8Array[] => (zooIsThere ? [loadModelBytes(`int8-qdq/${name}`)] : []);
 
 describe("damaged models", () => {
-  const small = [dense, image, mixed];
+  const small = [dense, image, mixed, steps];
   const large = [...zoo("mlperf_kws_dscnn"), ...zoo("mlperf_resnet8"), ...zoo("torch_qat_mnist")];
 
   test("the undamaged ones compile", async () => {

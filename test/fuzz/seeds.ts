@@ -1,5 +1,5 @@
 /** Small valid models that between them use every family of kernels. */
-import { f32, i8, i32, i64, model, type Node, node, type Tensor, u8, value } from "../onnx-writer.ts";
+import { f32, float, i8, i32, i64, model, type Node, node, type Tensor, u8, value } from "../onnx-writer.ts";
 
 /** Deterministic int8 weights. */
 const weights = (n: number, seed: number): number[] =>
@@ -126,5 +126,48 @@ export const mixed: Uint8Array = model({
     node("ReduceMean", ["ap_d"], ["rm"], { axes: [2, 3], keepdims: 0 }),
     node("Reshape", ["rm", "shape"], ["rs"]),
     node("QuantizeLinear", ["rs", "s1", "z3"], ["rs_q"]),
+  ],
+});
+
+const QONNX = "qonnx.custom_op.general";
+const own = (op: string, inputs: string[], output: string, attributes: Node["attributes"] = {}): Node =>
+  node(op, inputs, [output], attributes, { domain: QONNX });
+
+/** Quantizers with steps at any places: of the input, even and uneven behind convolutions, and small floats. */
+export const steps: Uint8Array = model({
+  name: "steps",
+  opset: 13,
+  opsets: { [QONNX]: 1 },
+  inputs: [value("x", "float32", [1, 3, 6, 6])],
+  outputs: [value("y", "float32", [1, 4, 6, 6]), value("g", "float32", [1, 4, 6, 6])],
+  initializers: {
+    s: f32([], [0.125]),
+    two: f32([], [2]),
+    one: f32([], [1]),
+    six: f32([], [6]),
+    w1: f32(
+      [4, 3, 3, 3],
+      weights(108, 6).map((v) => v / 64),
+    ),
+    w2: f32(
+      [4, 4, 1, 1],
+      weights(16, 7).map((v) => v / 64),
+    ),
+    t0: f32([1, 7], [-0.6, -0.4, -0.1, 0, 0.2, 0.3, 0.7]),
+    t1: f32([4, 3], [-2, 0, 2, -3, -2, 5, 0, 0, 1, -1, -0.5, 0]),
+    t2: f32(
+      [1, 15],
+      Array.from({ length: 15 }, (_, k) => k / 2 - 3),
+    ),
+  },
+  nodes: [
+    own("MultiThreshold", ["x", "t0"], "a", { out_bias: float(-4), out_scale: 1.5, out_dtype: "INT4" }),
+    own("FloatQuant", ["w1", "s", "two", "one", "one", "six"], "q1", { saturation: 1 }),
+    node("Conv", ["a", "q1"], ["c1"], { pads: [1, 1, 1, 1] }),
+    own("MultiThreshold", ["c1", "t1"], "b", { out_dtype: "UINT2" }),
+    own("FloatQuant", ["w2", "s", "two", "one", "one", "six"], "q2", { rounding_mode: "FLOOR" }),
+    node("Conv", ["b", "q2"], ["c2"]),
+    own("MultiThreshold", ["c2", "t2"], "y", { out_dtype: "UINT4", data_layout: "NCHW" }),
+    own("FloatQuant", ["c2", "s", "two", "one", "one", "six"], "g", { rounding_mode: "HALF_UP" }),
   ],
 });
