@@ -4,6 +4,8 @@ import { graphBuilder } from "../test/e2e/graphs/builder.ts";
 export interface Layer {
   readonly name: string;
   readonly onnx: Uint8Array;
+  /** Multiply-accumulates of the layer, where its kernels make others. */
+  readonly macs?: number;
 }
 
 interface Conv {
@@ -42,6 +44,21 @@ function conv(
   return {
     name,
     onnx: g.finish([g.q(y, 0.05 * Math.sqrt((c / group) * kernel.reduce((a, b) => a * b)), ZERO)]),
+  };
+}
+
+/** A transposed convolution of n × n pixels with the pads that make the result `stride` times as large, where the kernel allows. */
+function transposed(c: number, o: number, n: number, k: number, stride: number, group = 1): Layer {
+  const g = graphBuilder();
+  const x = g.dq(g.input([1, c, n, n]), 0.05, ZERO);
+  const cut = Math.max(0, k - stride);
+  const [begin, end] = [Math.ceil(cut / 2), Math.floor(cut / 2)];
+  const attributes = { strides: [stride, stride], pads: [begin, begin, end, end], group };
+  const y = g.op("ConvTranspose", [x, g.weights([c, o / group, k, k])], attributes);
+  return {
+    name: `${k}×${k} ${c}→${o} ${n}×${n} ·${stride}${group > 1 ? ` in ${group} groups` : ""}`,
+    onnx: g.finish([g.q(y, 0.05 * Math.sqrt(((c / group) * k * k) / stride ** 2), ZERO)]),
+    macs: (c * n * n * k * k * o) / group,
   };
 }
 
@@ -104,6 +121,24 @@ export const FAMILIES: { readonly [name: string]: () => Layer[] } = {
     [1, 2, 4].map((dilation) =>
       conv(`3×3 32→32 28×28 dilated ${dilation}`, { c: 32, o: 32, ...square(28), ...three, dilation }),
     ),
+  /** Each before a convolution of about as many products. */
+  transposed: () => [
+    transposed(64, 32, 28, 2, 2),
+    conv("1×1 64→128 28×28", { c: 64, o: 128, ...square(28) }),
+    transposed(64, 32, 28, 4, 2),
+    conv("2×2 64→128 28×28", { c: 64, o: 128, ...square(28), kernel: [2, 2] }),
+    transposed(64, 32, 28, 3, 2),
+    conv("3×3 64→32 28×28", { c: 64, o: 32, ...square(28), ...three }),
+    transposed(64, 32, 28, 3, 1),
+    transposed(64, 1, 28, 3, 2),
+    transposed(64, 1, 28, 4, 2),
+    transposed(56, 1, 28, 9, 4),
+    transposed(21, 21, 14, 16, 8),
+    transposed(64, 64, 28, 4, 2, 64),
+    conv("2×2 64 56×56", { ...depthwise(64), ...square(56), kernel: [2, 2] }),
+    transposed(64, 64, 28, 3, 2, 64),
+    conv("3×3 64 28×28", { ...depthwise(64), ...square(28), ...three }),
+  ],
   grouped: () =>
     [1, 2, 4, 8, 16, 32].map((group) =>
       conv(`3×3 64→64 14×14 in ${group} groups`, { c: 64, o: 64, ...square(14), ...three, group }),

@@ -17,16 +17,17 @@ const backend = values.relaxed ? "relaxed" : "baseline";
 const SAMPLING = { rounds: 15, sampleMs: 0.3 };
 
 /** MAC/cycle of the layer's kernels together, and of the peak. */
-async function measure({ onnx }: Layer): Promise<{ rate: number; us: number; peak: number }> {
+async function measure({ onnx, macs: own }: Layer): Promise<{ rate: number; us: number; peak: number }> {
   const compiled = await compileModel(onnx, { target: "wasm", profile: true });
   if (!compiled.ok) throw new Error(compiled.diagnostics.map((d) => d.message).join("\n"));
   const [port] = compiled.value.manifest.inputs;
   const size = port!.shape.reduce((n, d) => n * d, 1);
   const input = Uint8Array.from({ length: size }, (_, i) => (i * 37) & 127);
   const p = await profile(compiled.value, backend, new Map([[port!.name, input]]), SAMPLING);
-  const layers = p.kernels.filter((k) => k.macs > 0);
+  // Kernels without products belong to a layer only where they are its own.
+  const layers = p.kernels.filter((k) => own !== undefined || k.macs > 0);
   const ms = layers.reduce((sum, k) => sum + k.ms, 0);
-  const macs = layers.reduce((sum, k) => sum + k.macs, 0);
+  const macs = own ?? layers.reduce((sum, k) => sum + k.macs, 0);
   return { rate: macs / (ms * p.gigahertz * 1e6), us: ms * 1000, peak: p.peakMacsPerCycle };
 }
 

@@ -333,6 +333,8 @@ const movement: RangeRule = (op, operands) => {
         max: operands.flatMap((r, i) => spread(r.max, op.operands[i]!)),
       };
     }
+    case "layout.interleave":
+      return operands.reduce(union);
     case "layout.pad": {
       const value = attr<number>(op, "value");
       const edge = attr<string>(op, "mode") === "constant";

@@ -254,6 +254,52 @@ const tile = movement(
   (shape, attrs, strides) => shape.map((d, i) => pickOffsets(tiled(d, ints(attrs.repeats)[i]!), strides[i]!)),
 );
 
+/** Rows or columns of the phase `r` of `n` with `step` phases. */
+const phaseSize = (n: number, step: number, r: number): number => Math.ceil((n - r) / step);
+
+const interleave = defineOp({
+  name: "layout.interleave",
+  summary:
+    "Image [N, H, W, C] whose pixel (y, x) is pixel (⌊y / s⌋, ⌊x / s′⌋) of operand (y mod s)·s′ + x mod s′, [s, s′] being the strides.",
+  operands: ["x…"],
+  attrs: {
+    strides: required("ints", "[vertical, horizontal]; their product is the number of operands"),
+    size: required("ints", "[H, W]"),
+  },
+  traits: ["movement"],
+  infer: (types, attrs) => {
+    const [strides, size] = [ints(attrs.strides), ints(attrs.size)];
+    const first = types[0];
+    const [sh, sw] = strides;
+    const [h, w] = size;
+    if (strides.length !== 2 || size.length !== 2 || strides.some((v) => v < 1))
+      return "strides and size must be two numbers each";
+    if (first?.shape.length !== 4 || types.length !== sh! * sw!) return `${sh! * sw!} images are needed`;
+    const [n, , , c] = first.shape;
+    const bad = types.findIndex((t, i) => {
+      const own = [n!, phaseSize(h!, sh!, Math.floor(i / sw!)), phaseSize(w!, sw!, i % sw!), c!];
+      return !sameShape(t.shape, own) || !sameElem(t.elem, first.elem);
+    });
+    if (bad >= 0) return `operand ${bad} is not the phase of an image of ${h} by ${w}`;
+    return typed([n!, h!, w!, c!], first.elem);
+  },
+  evaluate: (xs, attrs, [type]) => {
+    const [sh, sw] = ints(attrs.strides) as [number, number];
+    const [n, h, w, c] = type!.shape as [number, number, number, number];
+    const data = sameContainer(xs[0]!, sizeOf(type!.shape));
+    let to = 0;
+    for (let b = 0; b < n; b++)
+      for (let y = 0; y < h; y++)
+        for (let x = 0; x < w; x++) {
+          const part = xs[(y % sh) * sw + (x % sw)]!;
+          const [, rows, columns] = part.shape as [number, number, number];
+          const at = ((b * rows + Math.floor(y / sh)) * columns + Math.floor(x / sw)) * c;
+          for (let i = 0; i < c; i++) data[to++] = part.data[at + i]!;
+        }
+    return [{ kind: "dense", elem: xs[0]!.elem, shape: type!.shape, data }];
+  },
+});
+
 const concat = defineOp({
   name: "layout.concat",
   summary:
@@ -296,4 +342,14 @@ const concat = defineOp({
   },
 });
 
-export const layoutOps: readonly OpDef[] = [reshape, transpose, slice, gather, pad, expand, tile, concat];
+export const layoutOps: readonly OpDef[] = [
+  reshape,
+  transpose,
+  slice,
+  gather,
+  pad,
+  expand,
+  tile,
+  concat,
+  interleave,
+];

@@ -20,7 +20,7 @@ import { definePass } from "../../ir/pass.ts";
 import { mul, type Rational, rational, sub, ZERO } from "../../ir/rational.ts";
 import { dce, rebuild } from "../../ir/rewriter.ts";
 import { I32, intMax, intMin, intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
-import { type AxisWindow, type Correlation, correlationOf, type Tap, tapsOf, together } from "./phases.ts";
+import { type AxisWindow, apart, type Correlation, type Tap, tapsOf, together } from "./phases.ts";
 
 type Pair<T> = readonly [T, T];
 
@@ -31,44 +31,36 @@ interface Part {
   readonly windows: Pair<Correlation>;
 }
 
-interface Plan {
-  readonly parts: readonly Part[];
-  /** Rows and columns of the shuffled result before the first. */
-  readonly crops: Pair<number>;
-}
+/** One part with all phases, and the rows and columns of its shuffled result before the first; or a part per phase, row by row. */
+type Plan =
+  | { readonly kind: "together"; readonly part: Part; readonly crops: Pair<number> }
+  | { readonly kind: "apart"; readonly parts: readonly Part[]; readonly strides: Pair<number> };
 
 /** Phases that get a kernel each at most. */
 const MOST_PARTS = 16;
-/** Output channels that fill a kernel of their own. */
-const FULL = 16;
+/** Output channels that fill the kernel of a phase. */
+const FULL = 8;
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
 /**
- * One convolution for all phases, unless that multiplies by taps that are not there, or several groups would have to be shuffled:
- * then one per phase.
+ * A convolution per phase, each with its own taps, writes its pixels in place; one for all, with taps that some phases lack, has to
+ * be shuffled, but makes vectors of few channels.
  */
-function planOf(axes: Pair<AxisWindow>, outputs: number, groups: number): Plan {
-  const joint = axes.map(together);
-  const phases = axes[0].stride * axes[1].stride;
-  const taps = axes[0].kernel * axes[1].kernel;
-  const computed = phases * joint.reduce((n, { window }) => n * window.taps, 1);
-  const apart = groups > 1 || (computed > taps && outputs >= FULL);
-  if (phases === 1 || !apart || phases > MOST_PARTS) {
-    const [rows, columns] = axes.map((w, i) =>
-      range(w.stride).map((r) => tapsOf(w, joint[i]!.crop, r)),
-    ) as unknown as Pair<Tap[][]>;
-    const windows = [joint[0]!.window, joint[1]!.window] as const;
-    return { parts: [{ rows, columns, windows }], crops: [joint[0]!.crop, joint[1]!.crop] };
+function planOf([v, h]: Pair<AxisWindow>, outputs: number): Plan {
+  const phases = v.stride * h.stride;
+  if (phases === 1 || phases > MOST_PARTS || outputs < FULL) {
+    const [down, across] = [together(v), together(h)];
+    const rows = range(v.stride).map((r) => tapsOf(v, down.crop, r));
+    const columns = range(h.stride).map((r) => tapsOf(h, across.crop, r));
+    const part = { rows, columns, windows: [down.window, across.window] } as const;
+    return { kind: "together", part, crops: [down.crop, across.crop] };
   }
-  const parts = range(axes[0].stride).flatMap((r) =>
-    range(axes[1].stride).map((c): Part => {
-      const [rows, columns] = [tapsOf(axes[0], 0, r), tapsOf(axes[1], 0, c)];
-      const windows = [correlationOf(axes[0], 0, rows), correlationOf(axes[1], 0, columns)] as const;
-      return { rows: [rows], columns: [columns], windows };
-    }),
+  const [down, across] = [apart(v), apart(h)];
+  const parts = down.flatMap((a) =>
+    across.map((b): Part => ({ rows: [a.taps], columns: [b.taps], windows: [a.window, b.window] })),
   );
-  return { parts, crops: [0, 0] };
+  return { kind: "apart", parts, strides: [down.length, across.length] };
 }
 
 /** Weights `[O, KH, KW, C/groups]` of the convolution of a part, its output channels by group, row phase, column phase. */
@@ -293,7 +285,8 @@ function expand(func: Func): { readonly func: Func; readonly diagnostics: readon
       pad: pads[i]!,
     });
     const groups = attr<number>(op, "groups");
-    const { parts, crops } = planOf([axis(0), axis(1)], w.shape[0]!, groups);
+    const plan = planOf([axis(0), axis(1)], w.shape[0]!);
+    const parts = plan.kind === "apart" ? plan.parts : [plan.part];
     const chain = followers(func, op, users);
     const values: Value[] = [];
     for (const part of parts) {
@@ -306,9 +299,10 @@ function expand(func: Func): { readonly func: Func; readonly diagnostics: readon
         b.add1("const", [], { value: { kind: "dense", elem: I32, shape: [], data: new Int32Array(1) } }),
       ];
     for (const o of chain) done.add(o);
-    const y = values.length === 1 ? values[0]! : b.add1("layout.concat", values, { axis: 3 });
-    // Parts of one phase each have their groups side by side.
-    return [shuffle(b, y, op, [strides[0]!, strides[1]!], crops, parts.length > 1 ? 1 : groups)];
+    if (plan.kind === "together")
+      return [shuffle(b, values[0]!, op, [strides[0]!, strides[1]!], plan.crops, groups)];
+    const size = [1, 2].map((a) => op.results[0]!.type.shape[a]!);
+    return [b.add1("layout.interleave", values, { strides: plan.strides, size })];
   });
   return { func: dce(rewritten), diagnostics };
 }

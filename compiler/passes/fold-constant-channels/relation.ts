@@ -51,6 +51,7 @@ const rules: { readonly [name: string]: (op: Op) => Relation | undefined } = {
     attr<number>(op, "axis") === op.operands[0]!.type.shape.length - 1
       ? [attr<readonly number[]>(op, "indices")]
       : same(op),
+  "layout.interleave": (op) => op.operands.map(() => list(channelsOf(op.results[0]!), (c) => c)),
   "layout.concat": (op) => {
     const n = channelsOf(op.results[0]!);
     if (attr<number>(op, "axis") !== op.results[0]!.type.shape.length - 1)

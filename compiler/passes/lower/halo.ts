@@ -4,8 +4,12 @@ import { type Block, bytesOf } from "./block.ts";
 import { storeElements } from "./epilogue-store.ts";
 import { CONTAINER_BYTES, type Container, type Layout } from "./layout.ts";
 
-/** Fills the halo of an NHWC layout, of its own channels only. Does nothing without halo. */
-export function fillHalo(block: Block, layout: Layout): void {
+/** Fills the halo of an NHWC layout or its frame, of its own channels only. Does nothing without halo. */
+export function fillHalo(block: Block, { frame, ...own }: Layout): void {
+  fillAround(block, frame ?? own);
+}
+
+function fillAround(block: Block, layout: Layout): void {
   const { halo } = layout;
   if (!halo) return;
   const [n, h, w, c] = layout.shape as [number, number, number, number];

@@ -19,6 +19,7 @@ import {
   haloNeed,
   imageLayout,
   paddedChannels,
+  phaseOf,
   reshapeView,
   satisfies,
   sharedHalo,
@@ -243,7 +244,8 @@ function newLayout(s: State, v: Value, root: Op): { layout: Layout; bytes: numbe
     };
   }
   const halo = sharedHalo(readers.map(haloNeed));
-  const convolutions = root.name === "qc.conv" && readers.every((r) => r.name === "qc.conv");
+  const convolves = root.name === "qc.conv" || root.name === "layout.interleave";
+  const convolutions = convolves && readers.every((r) => r.name === "qc.conv");
   const channels = v.type.shape[3]!;
   return { ...imageLayout(name, v, halo, convolutions ? paddedChannels(channels) : channels), role: "temp" };
 }
@@ -291,7 +293,8 @@ function dyingResidual(
 function concatenated(s: State, v: Value): Layout | undefined {
   for (const reader of s.readers.get(v) ?? []) {
     const callee = calleeOf(s.module, reader);
-    if (!joinsChannels(s, reader, callee)) continue;
+    const interleaves = callee.root.name === "layout.interleave";
+    if (!(interleaves ? madeInPlace(s, reader, callee) : joinsChannels(s, reader, callee))) continue;
     const whole = reader.results[0]!;
     let layout = s.layouts.get(whole);
     if (layout === undefined) {
@@ -300,6 +303,7 @@ function concatenated(s: State, v: Value): Layout | undefined {
       s.layouts.set(whole, made.layout);
       layout = made.layout;
     }
+    if (interleaves) return phaseOf(callee.root, layout, reader.operands.indexOf(v), v);
     const before = reader.operands
       .slice(0, reader.operands.indexOf(v))
       .reduce((n, o) => n + o.type.shape.at(-1)!, 0);
@@ -329,12 +333,20 @@ function transposed(s: State, v: Value, { func, root }: Callee): Layout | undefi
   return layout;
 }
 
+const joins: ReadonlySet<string> = new Set(["layout.concat", "layout.interleave"]);
+
 /** Whether `call` concatenates along the last axis tensors that can all be made in place. */
-function joinsChannels(s: State, call: Op, { func, root }: Callee): boolean {
+function joinsChannels(s: State, call: Op, callee: Callee): boolean {
+  const { root } = callee;
+  const rank = call.results[0]!.type.shape.length;
+  if (root.name !== "layout.concat" || attr<number>(root, "axis") !== rank - 1 || rank !== 4) return false;
+  return madeInPlace(s, call, callee);
+}
+
+/** Whether the operands of a call that does nothing but join them can all be made as parts of its result. */
+function madeInPlace(s: State, call: Op, { func, root }: Callee): boolean {
   const whole = call.results[0]!;
-  if (root.name !== "layout.concat" || root.results[0] !== func.results[0]!.value) return false;
-  if (attr<number>(root, "axis") !== whole.type.shape.length - 1 || whole.type.shape.length !== 4)
-    return false;
+  if (root.results[0] !== func.results[0]!.value) return false;
   if (root.operands.length !== call.operands.length || new Set(call.operands).size !== call.operands.length)
     return false;
   const container = containerOf(whole.type);
@@ -353,7 +365,7 @@ function joinsChannels(s: State, call: Op, { func, root }: Callee): boolean {
       .get(v)!
       .filter((r) => r !== call)
       .map((r) => calleeOf(s.module, r).root);
-    return others.every((r) => haloNeed(r) === undefined && r.name !== "layout.concat");
+    return others.every((r) => haloNeed(r) === undefined && !joins.has(r.name));
   });
 }
 
@@ -370,8 +382,7 @@ function lowerCall(s: State, call: Op): Diagnostic | undefined {
   const { func, root } = callee;
   const result = call.results[0]!;
   const steps = func.ops.filter((o) => o.name !== "const");
-  if ((root.name === "layout.concat" || root.name === "layout.transpose") && s.layouts.has(result))
-    return undefined;
+  if ((joins.has(root.name) || root.name === "layout.transpose") && s.layouts.has(result)) return undefined;
   if (steps.length === 1 && root.name === "layout.reshape") {
     const view = reshapeView(s.layouts.get(call.operands[0]!)!, result);
     if (view !== undefined) {

@@ -30,6 +30,8 @@ export interface Layout {
   readonly strides: readonly number[];
   readonly offset: number;
   readonly halo?: Halo;
+  /** The tensor that this is part of, if the producer of this part fills its halo. */
+  readonly frame?: Layout;
   /** Padding channels behind the last one of every pixel, of unspecified value, that the producer may overwrite. */
   readonly spare?: number;
 }

@@ -84,6 +84,20 @@ export function imageLayout(
   return { layout, bytes: n * image };
 }
 
+/** The pixels of `whole` that operand `i` of an interleaving op fills; its maker fills the halo if it is the first. */
+export function phaseOf(root: Op, whole: Layout, i: number, v: Value): Layout {
+  const [sh, sw] = attr<readonly [number, number]>(root, "strides");
+  const { halo, ...layout } = whole;
+  const [image, row, pixel, e] = whole.strides as [number, number, number, number];
+  return {
+    ...layout,
+    shape: v.type.shape,
+    strides: [image, sh * row, sw * pixel, e],
+    offset: whole.offset + Math.floor(i / sw) * row + (i % sw) * pixel,
+    ...(halo && i === 0 ? { frame: whole } : {}),
+  };
+}
+
 /** Channels are padded to whole vectors of eight where a contraction writes and only contractions read. */
 export const paddedChannels = (c: number): number => (c <= 4 ? c : Math.ceil(c / 8) * 8);
 

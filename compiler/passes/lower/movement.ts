@@ -9,6 +9,7 @@ import { type Axis, loadScalar } from "./elementwise-load.ts";
 import { constantOf, stepsOf } from "./epilogue-stage.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import { phaseOf } from "./layouts.ts";
 import { type AxisSource, axisSources, type Segment, segmentsOf } from "./movement-indices.ts";
 import type { Lowered, Stage } from "./stage.ts";
 
@@ -36,6 +37,12 @@ export function lowerMovement(stage: Stage): Lowered | undefined {
   }
   if (root.name === "layout.reshape") {
     moveReshaped(k.block, operandLayout(stage, k.block, root.operands[0]!), y);
+    return finish();
+  }
+  if (root.name === "layout.interleave") {
+    root.operands.forEach((v, i) => {
+      copyElements(k.block, operandLayout(stage, k.block, v), phaseOf(root, y, i, v));
+    });
     return finish();
   }
   if (root.name === "layout.concat") {
