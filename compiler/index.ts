@@ -21,6 +21,7 @@ export type { PrintOptions } from "./ir/printer.ts";
 export { printModule } from "./ir/printer.ts";
 export type { ElemType, FloatType, IntType, QuantType, TensorType } from "./ir/types.ts";
 export { loweredOnnx } from "./lowered.ts";
+export { withOutputs } from "./outputs.ts";
 export type { Candidate, Tunable } from "./tune.ts";
 export { tunablesOf } from "./tune.ts";
 export type { TuningEntry, TuningFile } from "./tuning.ts";

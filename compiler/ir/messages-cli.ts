@@ -50,3 +50,38 @@ export const differs = (tensor: string, sample: number, index: number, artifact:
   });
 export const notBuilt = (what: string): Diagnostic =>
   diagnostic("error", "QC5011", `${what} is not part of this build of qc`);
+export const nothingToCompare = (a: string, b: string): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC5013",
+    "there is nothing to compare: no tensor of one has a name and size of the other",
+    {
+      notes: [
+        { label: "first", text: quote(a) },
+        { label: "second", text: quote(b) },
+      ],
+    },
+  );
+export const tensorsDiffer = (
+  differing: number,
+  compared: number,
+  tolerance: number,
+  first: {
+    readonly name: string;
+    readonly differing: number;
+    readonly elements: number;
+    readonly most: number;
+  },
+): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC5014",
+    `${differing} of ${compared} tensors differ by more than ${tolerance} LSB, ${quote(first.name)} first`,
+    {
+      loc: { kind: "tensor", name: first.name },
+      notes: [
+        { label: "elements", text: `${first.differing} of ${first.elements} differ` },
+        { label: "most", text: `${first.most} LSB` },
+      ],
+    },
+  );

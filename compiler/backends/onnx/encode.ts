@@ -107,3 +107,12 @@ export function encode(file: OnnxFile): Uint8Array {
   });
   return w.finish();
 }
+
+/** Graph outputs of these names, whose types follow from the graph, as the bytes of a model that has nothing else. */
+export function encodeOutputs(names: Iterable<string>): Uint8Array {
+  const w = protobuf.Writer.create();
+  message(w, 7, (graph) => {
+    for (const name of names) message(graph, 12, (body) => text(body, 1, name));
+  });
+  return w.finish();
+}

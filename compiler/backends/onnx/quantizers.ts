@@ -145,19 +145,11 @@ const ROUNDINGS: {
   down: { above: ["Floor", 0], below: ["Ceil", 0] },
 };
 
-/** clamp(R(v + offset), lo, hi) as float integers. */
-function rounded(
-  e: Emitter,
-  v: Written,
-  offsets: Parameters["zeros"],
-  p: Parameters,
-  r: Rounding,
-  lo: number,
-  hi: number,
-) {
+/** clamp(R(v + z), lo, hi) as float integers k, z being p's zero points; k + zero has at most 16 bits. */
+function rounded(e: Emitter, v: Written, p: Parameters, r: Rounding, lo: number, hi: number, zero: number) {
   const { above, below } = ROUNDINGS[r];
   const side = ([op, shift]: readonly [string, number], from: number, to: number): Written => {
-    const by = offsets.map((z) => z + shift);
+    const by = p.zeros.map((z) => z + shift);
     const shape = along(p, v.shape.length);
     const moved = by.every((x) => x === 0) ? v : apply(e, "Add", v, e.reals(`${v.name}_offset`, shape, by));
     return clip(e, unary(e, op, moved), from, to);
@@ -167,18 +159,18 @@ function rounded(
   if (hi <= 0) return side(below, lo, hi);
   const [a, b] = [side(above, 0, hi), side(below, lo, 0)];
   const sum = e.node("Add", [a.name, b.name], { ...a, name: e.fresh(`${v.name}_rounded`) });
-  return unitQuantized(e, sum, lo, hi);
+  return unitQuantized(e, sum, lo, hi, zero);
 }
 
-/** Integers lo … hi through a quantizer of scale 1, which says that they are. */
-function unitQuantized(e: Emitter, k: Written, lo: number, hi: number): Written {
+/** Integers lo … hi through a quantizer of scale 1 and zero point z, which says that they are. */
+function unitQuantized(e: Emitter, k: Written, lo: number, hi: number, z: number): Written {
   const x = e.as(k, "float32");
-  const dtype = RANGES.find(([d, least, most]) => !d.endsWith("4") && lo >= least && hi <= most)?.[0];
+  const dtype = RANGES.find(([d, least, most]) => !d.endsWith("4") && lo + z >= least && hi + z <= most)?.[0];
   if (dtype === undefined || dtype === "int32") {
-    e.refuse(undefined, `a rounding away from zero to ${lo} … ${hi}`);
+    e.refuse(undefined, `a rounding to or from zero of more than 16 bits`);
     return k;
   }
-  const { inputs } = linearInputs(e, k.name, UNIT, dtype);
+  const { inputs } = linearInputs(e, k.name, { ...UNIT, zeros: [z] }, dtype);
   const q = e.node("QuantizeLinear", [x.name, ...inputs], {
     ...x,
     name: e.fresh(`${k.name}_quantized`),
@@ -205,7 +197,7 @@ export function writeQuantize(e: Emitter, op: Op, x: Written, label: Label): Car
   if (even && (!after || Number.isInteger(p.zeros[0])))
     return arithmetic(e, x, p, type, rounding, after, label.hint);
   e.refuse(op.loc, "a quantizer whose channels have several zero points");
-  return { ...x, name: label.hint };
+  return { ...x, real: true };
 }
 
 /** The type in which QuantizeLinear, with a Clip of bytes, makes the integers of a quantized type. */
@@ -264,9 +256,10 @@ function arithmetic(
   const z = after ? p.zeros[0]! : 0;
   const none = p.zeros.map(() => 0);
   const wide = Math.max(Math.abs(type.lo - z), Math.abs(type.hi - z)) > 2 ** 24 ? e.as(v, "float64") : v;
-  const k = rounded(e, wide, after ? none : p.zeros, p, r, type.lo - z, type.hi - z);
+  const q = { ...p, zeros: after ? none : p.zeros };
+  const k = rounded(e, wide, q, r, type.lo - z, type.hi - z, z);
   const real: Written = { name: e.fresh(`${hint}_real`), dtype: "float32", shape: x.shape };
-  return { ...affine(e, k, { ...p, zeros: after ? none : p.zeros }, real), real: true };
+  return { ...affine(e, k, q, real), real: true };
 }
 
 /** Integers of a constant, of a quantized type or a float one, under its own shape or another of equal size. */
