@@ -24,8 +24,10 @@ async function measure({ onnx, macs: own }: Layer): Promise<{ rate: number; us: 
   const size = port!.shape.reduce((n, d) => n * d, 1);
   const input = Uint8Array.from({ length: size }, (_, i) => (i * 37) & 127);
   const p = await profile(compiled.value, backend, new Map([[port!.name, input]]), SAMPLING);
-  // Kernels without products belong to a layer only where they are its own.
-  const layers = p.kernels.filter((k) => own !== undefined || k.macs > 0);
+  // Kernels without products are the layer's own only between those with.
+  const first = p.kernels.findIndex((k) => k.macs > 0);
+  const last = p.kernels.findLastIndex((k) => k.macs > 0);
+  const layers = p.kernels.filter((_, i) => i >= first && i <= last);
   const ms = layers.reduce((sum, k) => sum + k.ms, 0);
   const macs = own ?? layers.reduce((sum, k) => sum + k.macs, 0);
   return { rate: macs / (ms * p.gigahertz * 1e6), us: ms * 1000, peak: p.peakMacsPerCycle };

@@ -38,8 +38,8 @@ type Plan =
 
 /** Phases that get a kernel each at most. */
 const MOST_PARTS = 16;
-/** Output channels that fill the kernel of a phase. */
-const FULL = 8;
+/** Output channels from which a kernel per phase is faster, measured: than one without, and one with taps that phases lack. */
+const FULL = { even: 16, ragged: 8 } as const;
 
 const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
 
@@ -47,20 +47,23 @@ const range = (n: number): number[] => Array.from({ length: n }, (_, i) => i);
  * A convolution per phase, each with its own taps, writes its pixels in place; one for all, with taps that some phases lack, has to
  * be shuffled, but makes vectors of few channels.
  */
-function planOf([v, h]: Pair<AxisWindow>, outputs: number): Plan {
+function planOf([v, h]: Pair<AxisWindow>, outputs: number, groups: number): Plan {
   const phases = v.stride * h.stride;
-  if (phases === 1 || phases > MOST_PARTS || outputs < FULL) {
-    const [down, across] = [together(v), together(h)];
+  const [down, across] = [together(v), together(h)];
+  const even = phases * down.window.taps * across.window.taps <= v.kernel * h.kernel;
+  // Groups would have to be shuffled as well.
+  const few = groups === 1 && outputs < FULL[even ? "even" : "ragged"];
+  if (phases === 1 || phases > MOST_PARTS || few) {
     const rows = range(v.stride).map((r) => tapsOf(v, down.crop, r));
     const columns = range(h.stride).map((r) => tapsOf(h, across.crop, r));
     const part = { rows, columns, windows: [down.window, across.window] } as const;
     return { kind: "together", part, crops: [down.crop, across.crop] };
   }
-  const [down, across] = [apart(v), apart(h)];
-  const parts = down.flatMap((a) =>
-    across.map((b): Part => ({ rows: [a.taps], columns: [b.taps], windows: [a.window, b.window] })),
+  const [rows, columns] = [apart(v), apart(h)];
+  const parts = rows.flatMap((a) =>
+    columns.map((b): Part => ({ rows: [a.taps], columns: [b.taps], windows: [a.window, b.window] })),
   );
-  return { kind: "apart", parts, strides: [down.length, across.length] };
+  return { kind: "apart", parts, strides: [rows.length, columns.length] };
 }
 
 /** Weights `[O, KH, KW, C/groups]` of the convolution of a part, its output channels by group, row phase, column phase. */
@@ -285,7 +288,7 @@ function expand(func: Func): { readonly func: Func; readonly diagnostics: readon
       pad: pads[i]!,
     });
     const groups = attr<number>(op, "groups");
-    const plan = planOf([axis(0), axis(1)], w.shape[0]!);
+    const plan = planOf([axis(0), axis(1)], w.shape[0]!, groups);
     const parts = plan.kind === "apart" ? plan.parts : [plan.part];
     const chain = followers(func, op, users);
     const values: Value[] = [];
@@ -301,6 +304,7 @@ function expand(func: Func): { readonly func: Func; readonly diagnostics: readon
     for (const o of chain) done.add(o);
     if (plan.kind === "together")
       return [shuffle(b, values[0]!, op, [strides[0]!, strides[1]!], plan.crops, groups)];
+    if (values.length === 1) return values;
     const size = [1, 2].map((a) => op.results[0]!.type.shape[a]!);
     return [b.add1("layout.interleave", values, { strides: plan.strides, size })];
   });

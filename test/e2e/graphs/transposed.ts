@@ -91,6 +91,22 @@ export const transposedCases: readonly GraphCase[] = [
     const t = g.dq(g.input([1, 4, 5, 5], "int16"), 0.001, 5, { type: "int16" });
     return [g.q(transposed(g, t, [4, 3, 3, 3], doubling), 0.002, 30000, { type: "uint16" })];
   }),
+  graphCase("phases in place, inside the halo of a padded convolution, batch 2", (g) => {
+    const a = g.fq(
+      transposed(g, x(g, [2, 4, 5, 4]), [4, 19, 3, 3], { ...doubling, pads: [1, 0, 0, 0] }),
+      0.9,
+      100,
+    );
+    return y(g, g.op("Conv", [a, g.weights([5, 19, 3, 3])], { pads: [1, 2, 1, 0] }), 2);
+  }),
+  graphCase("phases in place, read by several", (g) => {
+    const a = g.fq(transposed(g, x(g), [4, 16, 2, 2], doubling), 0.9, 100);
+    const b = g.fq(g.op("Conv", [a, g.weights([16, 16, 1, 1])]), 2, 100);
+    return [...y(g, g.op("Add", [a, b]), 1.5), ...y(g, g.op("MaxPool", [a], { kernel_shape: [2, 2] }), 1)];
+  }),
+  graphCase("a result smaller than its stride", (g) =>
+    y(g, transposed(g, x(g, [1, 4, 1, 2]), [4, 16, 2, 3], { strides: [3, 3] }), 0.5),
+  ),
   graphCase("batch 2", (g) => y(g, transposed(g, x(g, [2, 4, 5, 6]), [4, 6, 3, 3], doubling), 0.4)),
   graphCase("groups", (g) =>
     y(g, transposed(g, x(g, [1, 6, 5, 4]), [6, 2, 3, 3], { ...doubling, group: 3, pads: [1, 1, 0, 0] }), 0.2),
