@@ -61,7 +61,7 @@ async function open(
   const b =
     second === undefined || options.against
       ? await openPeer(second ?? first, names, a.value.inputs)
-      : await openSide(second, options);
+      : await openSide(second, options.batch === undefined ? {} : { batch: options.batch });
   if (!b.ok) return fail(...a.diagnostics, ...b.diagnostics);
   const wrong = inputFindings(a.value, b.value);
   const all = [...a.diagnostics, ...b.diagnostics];

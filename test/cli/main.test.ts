@@ -53,7 +53,7 @@ describe("usage", () => {
   test("help and version go to standard output", async () => {
     const help = await qc("--help");
     expect(help).toMatchObject({ code: 0, err: "" });
-    for (const name of ["compile", "inspect", "run", "verify", "bench", "opt"])
+    for (const name of ["compile", "inspect", "run", "verify", "compare", "bench", "opt"])
       expect(help.out).toContain(`  ${name} `);
     expect(await qc("run", "--help")).toMatchObject({ code: 0, err: "" });
     const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
