@@ -54,7 +54,7 @@ function branches(net: Net, d: Dice, v: Value): readonly Value[] {
   const [a, b] = moved as [Value, Value];
   net.values.push(...moved.filter((m) => !net.values.includes(m)));
   if (a.shape.join() !== b.shape.join()) return [];
-  const join = d.one(["Add", "Add", "Add", "Mul", "Concat", "Max", "Sub"]);
+  const join = d.one(["Add", "Add", "Add", "Mul", "Concat", "Sub"]);
   const names = moved.map((m) =>
     join === "Add" || join === "Concat" ? loose(net, d, m) : operand(net, d, m),
   );

@@ -95,7 +95,6 @@ function curve(net: Net, d: Dice, v: Value): readonly Value[] {
     "Silu",
     "Neg",
     "Abs",
-    "PRelu",
     "HardSigmoid",
     "Softplus",
     "Elu",
@@ -113,14 +112,6 @@ function curve(net: Net, d: Dice, v: Value): readonly Value[] {
     return of(g.op("Clip", [x, g.floats([], lo * v.reach), g.floats([], hi * v.reach)]));
   }
   if (op === "Silu") return of(g.op("Mul", [x, g.op("Sigmoid", [x])]));
-  if (op === "PRelu") {
-    const c = v.shape[1] ?? 1;
-    const slopes = g.floats(
-      [c, ...v.shape.slice(2).map(() => 1)],
-      list(c, () => d.real() - 0.3),
-    );
-    return of(g.op("PRelu", [x, slopes]));
-  }
   const reach = ["Sigmoid", "Tanh", "HardSigmoid"].includes(op) ? 1 : v.reach;
   return of(g.op(op, [x], op === "LeakyRelu" ? { alpha: float(d.one([0.1, -0.25, 0.5])) } : {}), reach);
 }
@@ -147,7 +138,7 @@ function partner(net: Net, d: Dice, v: Value, ok: (w: Value) => boolean): Value 
   return d.chance(0.15) || same.length === 0 ? found[0] && d.one(found) : d.one(same);
 }
 
-function binary(op: "Add" | "Mul" | "Sub" | "Max"): Layer["build"] {
+function binary(op: "Add" | "Mul" | "Sub"): Layer["build"] {
   return (net, d, v) => {
     const w = partner(net, d, v, (w) => broadcasts(v.shape, w.shape) && w.reach < 1e6 * v.reach);
     if (w === undefined) return [];
@@ -433,7 +424,6 @@ export const layers: readonly Layer[] = [
   { kind: "add", weight: 8, fits: any, build: binary("Add") },
   { kind: "mul", weight: 3, fits: any, build: binary("Mul") },
   { kind: "sub", weight: 1, fits: any, build: binary("Sub") },
-  { kind: "max", weight: 1, fits: any, build: binary("Max") },
   { kind: "constant", weight: 3, fits: any, build: withConstant },
   { kind: "concat", weight: 5, fits: any, build: concat },
   { kind: "split", weight: 2, fits: any, build: split },
