@@ -87,9 +87,9 @@ describe("nodes", () => {
     ],
     [
       "interpolation",
-      one("Resize", ["x", "", "s"], { mode: "linear" }, { s: f32([2], [1, 2]) }),
+      one("Resize", ["x", "", "s"], { mode: "sinc" }, { s: f32([2], [1, 2]) }),
       "QC2003",
-      'attribute "mode" "linear" is not supported, only "nearest" is',
+      'attribute "mode" "sinc" is not supported, only "nearest", "linear" and "cubic" are',
     ],
     [
       "a shape computed at run time",

@@ -89,6 +89,17 @@ const CASES: readonly Case[] = [
   c("Conv", 11, [x4, weights([2, 4, 2, 2])], { auto_pad: "VALID", strides: [3, 2] }),
   c("Conv", 11, [[1, 3, 9], weights([2, 3, 4]), weights([2])], { pads: [2, 1] }),
   c("Conv", 11, [[1, 2, 4, 5, 3], weights([3, 2, 2, 2, 2])], { strides: [1, 2, 1] }),
+  c("ConvTranspose", 11, [[1, 4, 5, 4], weights([4, 3, 3, 2]), weights([3])], {
+    strides: [2, 1],
+    pads: [1, 0, 1, 1],
+    output_padding: [1, 0],
+  }),
+  c("ConvTranspose", 11, [[1, 4, 3, 4], weights([4, 2, 2, 3])], {
+    group: 2,
+    dilations: [2, 1],
+    strides: [1, 3],
+  }),
+  c("ConvTranspose", 1, [[1, 2, 5], weights([2, 3, 3])], { strides: [2], pads: [2, 2] }),
   c("Gemm", 7, [[3, 5], weights([5, 4]), weights([4])], { alpha: 0.5, beta: 2.5 }),
   c("Gemm", 13, [[5, 3], weights([4, 5]), weights([3, 1])], { transA: 1, transB: 1, beta: float(3) }),
   c("Gemm", 11, [[3, 5], weights([5, 4])]),
@@ -241,6 +252,21 @@ const CASES: readonly Case[] = [
     nearest_mode: "ceil",
   }),
   c("Resize", 18, [[1, 2, 3, 4], null, f32([2], [2, 3])], { axes: [2, 3] }),
+  c("Resize", 13, [[1, 2, 3, 4], null, f32([4], [1, 1, 2, 1.7])], { mode: "linear" }),
+  c("Resize", 13, [[1, 2, 5, 4], null, null, sizes(1, 2, 3, 7)], {
+    mode: "linear",
+    coordinate_transformation_mode: "align_corners",
+  }),
+  c("Resize", 13, [[1, 2, 5, 4], null, null, sizes(1, 2, 10, 8)], {
+    mode: "linear",
+    coordinate_transformation_mode: "asymmetric",
+  }),
+  c("Resize", 13, [[1, 2, 5, 6], null, f32([4], [1, 1, 2, 1.5])], { mode: "cubic" }),
+  c("Resize", 13, [[1, 2, 5, 6], null, f32([4], [1, 1, 2, 0.7])], {
+    mode: "cubic",
+    cubic_coeff_a: -0.5,
+    exclude_outside: 1,
+  }),
   c("Resize", 19, [[1, 2, 3, 4], null, f32([4], [1, 1, 1.7, 0.6])], {
     coordinate_transformation_mode: "half_pixel_symmetric",
   }),

@@ -1,4 +1,4 @@
-/** Nearest-neighbour resampling, as one gather per axis. */
+/** Resampling: to the nearest neighbour as one gather per axis, else as weighted sums of gathers. */
 import { badAttributeValue, badOperands, unsupportedAttribute } from "../../../ir/messages.ts";
 import { move } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
@@ -14,6 +14,7 @@ import {
   stringAttr,
 } from "../../node-import.ts";
 import type { Operand } from "../../operand.ts";
+import { interpolate } from "./interpolate.ts";
 
 const f32 = Math.fround;
 
@@ -52,6 +53,7 @@ function resample(
   axes: readonly AxisScale[],
   coordinates: string,
   nearest: string,
+  mode = "nearest",
 ): Operand {
   const position = COORDINATES[coordinates];
   const pick = NEAREST[nearest];
@@ -65,9 +67,23 @@ function resample(
     );
   if (pick === undefined)
     return reject(unsupportedAttribute(n.loc, "nearest_mode", `${JSON.stringify(nearest)} is not supported`));
-  return axes.reduce((y, a, axis) => {
+  for (const [axis, a] of axes.entries())
     if (!(a.scale > 0) || !(a.to >= 1 && a.to <= 2 ** 20))
-      return reject(badOperands(n.loc, `axis ${axis} of size ${a.from} would get size ${a.to}`, []));
+      reject(badOperands(n.loc, `axis ${axis} of size ${a.from} would get size ${a.to}`, []));
+  if (mode !== "nearest") {
+    // The standard divides by the size before rounding, runtimes by the size.
+    if (coordinates === "align_corners" && axes.some((a) => Math.abs(a.scale * a.from - a.to) > 1e-3))
+      reject(
+        unsupportedAttribute(
+          n.loc,
+          "coordinate_transformation_mode",
+          '"align_corners" means different things to different runtimes where scales give no whole sizes',
+        ),
+      );
+    const resampled = axes.map((a) => ({ from: a.from, to: a.to, position: (i: number) => position(i, a) }));
+    return interpolate(n, x, mode, resampled);
+  }
+  return axes.reduce((y, a, axis) => {
     const indices = Array.from({ length: a.to }, (_, i) =>
       Math.min(Math.max(pick(position(i, a), a.scale), 0), a.from - 1),
     );
@@ -104,7 +120,6 @@ const spread = (rank: number, axes: readonly number[], values: readonly number[]
   Array.from({ length: rank }, (_, i) => (axes.includes(i) ? values[axes.indexOf(i)]! : rest[i]!));
 
 function resize(n: NodeImport): Operand {
-  nearestOnly(n);
   const x = input(n, 0);
   if (flagAttr(n, "antialias", false)) reject(unsupportedAttribute(n.loc, "antialias", "is not supported"));
   const policy = stringAttr(n, "keep_aspect_ratio_policy", "stretch");
@@ -131,6 +146,7 @@ function resize(n: NodeImport): Operand {
       : bySizes(n, x, spread(rank, axes, list, x.shape)),
     stringAttr(n, "coordinate_transformation_mode", "half_pixel"),
     stringAttr(n, "nearest_mode", "round_prefer_floor"),
+    stringAttr(n, "mode", "nearest"),
   );
 }
 
