@@ -148,18 +148,18 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   const tile = (
     b: Block,
     n: number,
-    at: (inner: Block, j: Expr) => Expr,
+    at: Places,
     w: Expr,
     halves: readonly number[],
     start: (h: number) => Expr,
   ): Expr[][] => {
     const acc: Mutable[][] = Array.from({ length: n }, () => []);
     const width = widthOf(n);
+    const places = looped ? [] : at.slots.map((s) => b.bind(add(s, at.shift), "at"));
     for (const h of halves) {
       const initial = b.bind(start(h), "init");
       for (const row of acc) row.push(b.variable(initial, `c${h}_`));
-      const sum = (inner: Block, j: Expr): void => {
-        const place = at(inner, j);
+      const sum = (inner: Block, j: Expr, place: Expr): void => {
         const from = inner.bind(add(w, scale(j, COLUMN_BYTES)), "pw");
         const vectors = Array.from({ length: taps }, (_, k) => {
           const offset = k * tapPitch + h * VECTOR_BYTES;
@@ -185,8 +185,24 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
           }
         }
       };
-      if (looped) b.loop(0, groups, 1, (j, inner) => sum(inner, j), "j");
-      else for (let j = 0; j < groups; j++) sum(b, c32(j));
+      if (!looped) {
+        places.forEach((place, j) => void sum(b, c32(j), place));
+        continue;
+      }
+      const place = b.variable(at.slots[0]!, "slot");
+      const end = ring * rowBytes;
+      b.loop(
+        0,
+        groups,
+        1,
+        (j, inner) => {
+          sum(inner, j, inner.bind(add(place.ref, at.shift), "at"));
+          const next = inner.bind(add(place.ref, between * rowBytes), "next");
+          const over = op("ge_s.i32", [next, c32(end)]);
+          inner.set(place, op("select.i32", [add(next, -end), next, over]));
+        },
+        "j",
+      );
     }
     return acc.map((row) => row.map((v) => v.ref));
   };
@@ -200,19 +216,15 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
       1,
       (m, inner) => {
         fill(inner, channels, inner.bind(add(m, ahead), "index"));
-        const at = looped ? [] : Array.from({ length: groups }, (_, j) => slot(inner, add(m, j * between)));
+        const written = looped ? 1 : groups;
+        const slots = Array.from({ length: written }, (_, j) => slot(inner, add(m, j * between)));
         const row = (to: Block, p: Expr): void => {
           const w = to.bind(scale(p, weightBytes), "pw");
           const oy = to.bind(add(scale(m, passes), p), "oy");
           const main = Math.floor(d.pixels / PIXELS) * PIXELS;
           const one = (block: Block, n: number, pixel: Expr): void => {
             const shift = block.bind(scale(pixel, sw * COLUMN_BYTES), "at");
-            const known = at.map((a) => block.bind(add(a, shift), "at"));
-            const place = (to: Block, j: Expr): Expr =>
-              j.k === "const"
-                ? known[Number(j.value)]!
-                : to.bind(add(slot(to, to.bind(add(m, scale(j, between)), "index")), shift), "at");
-            finish(block, tile(block, n, place, w, channels.halves, start), oy, pixel);
+            finish(block, tile(block, n, { slots, shift }, w, channels.halves, start), oy, pixel);
           };
           to.loop(0, main, PIXELS, (pixel, block) => one(block, PIXELS, pixel), "p");
           if (main < d.pixels) one(to, d.pixels - main, c32(main));
@@ -228,6 +240,12 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
     );
   };
   return { weights, emit };
+}
+
+/** Ring rows of the row groups, the first one only where they are looped over, and a pixel's place in all of them. */
+interface Places {
+  readonly slots: readonly Expr[];
+  readonly shift: Expr;
 }
 
 /** Vectors of weights up to which the row groups of a tile are written out one after another. */
