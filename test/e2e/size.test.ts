@@ -9,8 +9,8 @@ import { compiled, describeZoo, models, shortName } from "./compiled.ts";
 
 const BUDGET = 40_000;
 
-/** Beyond the budget: dozens of small layers whose unrolled kernels are larger than their weights. */
-const OVER: Readonly<Record<string, number>> = { mcunet_vww: 250_000, mlperf_vww: 100_000 };
+/** With a relaxed module beside the baseline one: 45 layers of almost as many shapes have their kernels twice. */
+const OVER: Readonly<Record<string, number>> = { mcunet_vww: 53_000 };
 
 describeZoo("the artifact is the weights and little else", () => {
   test.each(models)("%s", async (name) => {
@@ -19,12 +19,11 @@ describeZoo("the artifact is the weights and little else", () => {
     const weights = packedWeights(artifact.report);
     expect(weights).toBeGreaterThan(10_000);
     const beyond = beyondWeights(sizes, weights);
-    const limit = OVER[shortName(name)] ?? BUDGET;
-    if (limit !== BUDGET && beyond.relaxed > BUDGET)
+    if (beyond.relaxed > BUDGET)
       console.warn(
-        `${name}: ${beyond.baseline} and ${beyond.relaxed} bytes beyond the weights, over ${BUDGET}`,
+        `${name}: with relaxed kernels ${beyond.relaxed} bytes beyond the weights, over ${BUDGET}`,
       );
-    expect(beyond.baseline).toBeLessThanOrEqual(limit);
-    expect(beyond.relaxed).toBeLessThanOrEqual(limit);
+    expect(beyond.baseline).toBeLessThanOrEqual(BUDGET);
+    expect(beyond.relaxed).toBeLessThanOrEqual(OVER[shortName(name)] ?? BUDGET);
   });
 });
