@@ -118,6 +118,32 @@ export const noWeightQuantizer = (n: Neighbours, op: Op, weight: Value, quantize
     },
   );
 
+/** Convolution needs constant weights: here they are computed, or an input. */
+export const computedWeights = (n: Neighbours, op: Op, weight: Value): Diagnostic =>
+  diagnostic("error", "QC2155", `the weights of ${onnxName(op)} are no constant: they depend on the inputs`, {
+    ...locOf(op),
+    notes: around(n, weight, op) ?? [],
+    fixes: [
+      "export with the weights as an initializer",
+      "multiply two tensors by MatMul or Einsum, which take them",
+    ],
+  });
+
+/** Windows slide along one or two axes. */
+export const manySpatialAxes = (op: Op, axes: number): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2156",
+    `${onnxName(op)} slides over ${axes} axes; integer kernels slide over one or two`,
+    {
+      ...locOf(op),
+      fixes: [
+        "reshape so that it slides over two axes, if the kernel has size 1 along the others",
+        "cut the graph around it",
+      ],
+    },
+  );
+
 export const notUniform = (n: Neighbours, op: Op, operand: Value): Diagnostic =>
   within(n, op, operand)
     ? noIntegerForm(op)

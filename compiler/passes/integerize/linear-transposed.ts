@@ -1,12 +1,12 @@
 /** Transposed convolution: exact integer sums of products with what the input is above its zero point. */
-import { noKernel, noWeightQuantizer, paddingOffGrid } from "../../ir/messages-quant.ts";
+import { computedWeights, noWeightQuantizer, paddingOffGrid } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { outputsFirst } from "../../ir/ops/transposed.ts";
 import { mul, ZERO } from "../../ir/rational.ts";
 import { sizeOf } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
-import { accumulator, fromNhwc, linear, pads4, pair, single, toNhwc } from "./linear.ts";
+import { accumulator, flat, fromNhwc, linear, pads4, pair, single, toNhwc } from "./linear.ts";
 import { intervalOf } from "./ranges.ts";
 import { at, type Constant, type PerChannel, type Rep, zeroPoint } from "./rep.ts";
 import { integerConst, productSums, rowSums, weightsOhwi } from "./weights.ts";
@@ -32,13 +32,13 @@ export function liftConvTranspose(ctx: Context, op: Op): Rep {
   const shape = op.results[0]!.type.shape;
   const w = ctx.rep(wv);
   const given = single(ctx, op, ctx.rep(xv), xv);
-  if (w.kind === "poison" || given === undefined) return poison(shape);
-  const spatialRank = xv.type.shape.length - 2;
-  if (spatialRank > 2) {
-    ctx.report(noKernel(op));
+  if (w.kind === "poison" || given === undefined || !flat(ctx, op, xv)) return poison(shape);
+  if (w.kind !== "constant") {
+    ctx.report(computedWeights(ctx, op, wv));
     return poison(shape);
   }
-  const grid = w.kind === "constant" ? w.grid : undefined;
+  const spatialRank = xv.type.shape.length - 2;
+  const { grid } = w;
   const groups = attr<number>(op, "groups");
   const [channels, perGroup, ...kernel] = wv.type.shape as [number, number, ...number[]];
   const scales: PerChannel | undefined = grid && outputScales(grid, channels, perGroup, groups);

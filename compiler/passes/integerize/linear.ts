@@ -2,7 +2,8 @@
 
 import {
   accumulatorTooWide,
-  noKernel,
+  computedWeights,
+  manySpatialAxes,
   notUniform,
   noWeightQuantizer,
   paddingOffGrid,
@@ -14,16 +15,7 @@ import { intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { materialize } from "./materialize.ts";
 import { intervalOf } from "./ranges.ts";
-import {
-  at,
-  type Constant,
-  collapse,
-  type Linear,
-  type PerChannel,
-  perTensor,
-  type Rep,
-  zeroPoint,
-} from "./rep.ts";
+import { at, collapse, type Linear, type PerChannel, perTensor, type Rep, zeroPoint } from "./rep.ts";
 import { integerConst, productSums, rowSums, weightsOhwi } from "./weights.ts";
 import { centred } from "./zero.ts";
 
@@ -67,10 +59,10 @@ export const linear = (
 });
 
 /** Windows slide along one or two spatial dimensions; reports and returns false for more. */
-function flat(ctx: Context, op: Op, x: Value): boolean {
+export function flat(ctx: Context, op: Op, x: Value): boolean {
   const spatial = x.type.shape.length - 2;
   if (spatial === 1 || spatial === 2) return true;
-  ctx.report(noKernel(op));
+  ctx.report(manySpatialAxes(op, spatial));
   return false;
 }
 
@@ -154,7 +146,11 @@ export function weightGrid(
   wv: Value,
   axis: number,
 ): { q: Elements; scale: PerChannel } | undefined {
-  const grid = w.kind === "constant" ? (w as Constant).grid : undefined;
+  if (w.kind !== "constant") {
+    ctx.report(computedWeights(ctx, op, wv));
+    return undefined;
+  }
+  const { grid } = w;
   if (grid === undefined || (grid.scale.length > 1 && grid.axis !== axis)) {
     ctx.report(noWeightQuantizer(ctx, op, wv, grid !== undefined));
     return undefined;

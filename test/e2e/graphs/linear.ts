@@ -61,8 +61,13 @@ export const linearCases: readonly GraphCase[] = [
     y(g, g.op("Conv", [x(g, [1, 4, 20]), g.weights([4, 1, 5])], { group: 4, pads: [2, 2] }), 0.3),
   ),
   graphCase("3-D conv", (g) => y(g, g.op("Conv", [x(g, [1, 2, 4, 4, 4]), g.weights([3, 2, 2, 2, 2])]), 0.3), {
-    errors: ["QC2110"],
+    errors: ["QC2156"],
   }),
+  graphCase(
+    "conv by weights that are an activation",
+    (g) => y(g, g.op("Conv", [x(g), g.dq(g.input([3, 4, 3, 3]), 0.05, 64)]), 0.5),
+    { errors: ["QC2155"] },
+  ),
   graphCase("2-D conv, dilated, strided, lopsided padding", (g) =>
     y(g, conv3(g, x(g, [1, 4, 9, 7]), { dilations: [2, 1], strides: [2, 3], pads: [0, 2, 3, 1] }), 0.3),
   ),

@@ -185,7 +185,12 @@ export const transposedCases: readonly GraphCase[] = [
     const a = g.fq(g.op("Relu", [g.op("Conv", [x(g), w, bias])]), 0.5, 0);
     return y(g, transposed(g, a, [6, 5, 3, 3], doubling), 2);
   }),
+  graphCase(
+    "by weights that are an activation",
+    (g) => y(g, g.op("ConvTranspose", [x(g), g.dq(g.input([4, 3, 3, 3]), 0.05, 64)]), 0.5),
+    { errors: ["QC2155"] },
+  ),
   graphCase("3-D", (g) => y(g, transposed(g, x(g, [1, 2, 3, 3, 3]), [2, 3, 2, 2, 2]), 0.3), {
-    errors: ["QC2110"],
+    errors: ["QC2156"],
   }),
 ];
