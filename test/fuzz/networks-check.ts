@@ -70,7 +70,7 @@ function wrongOnEngines(c: Compiled, d: Dice): string | undefined {
   const modules = [[exactOn?.relaxed, c.module] as const, [exactOn?.relaxedS8, signed] as const];
   for (const [on, module] of modules) {
     if (!on || !module) continue;
-    const unsound = d.chance(0.3) ? findings(module, 255) : [];
+    const unsound = d.chance(0.1) ? findings(module, 255) : [];
     if (unsound.length > 0)
       return `certificate: ${JSON.stringify(unsound[0], (_, v) => (typeof v === "bigint" ? `${v}` : v))}`;
     const graph = differences(expected, integersOf(module, inputs, c.module));
