@@ -2,19 +2,25 @@
  * The graph written back as standard ONNX: onnxruntime takes it and gives what it gives for the original, and qc compiles it to
  * the same integers.
  */
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import * as ort from "onnxruntime-node";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { table } from "../../compiler/cli/print.ts";
+import { randomInputs as portInputs } from "../../compiler/cli/random-inputs.ts";
 import type { OnnxModel } from "../../compiler/frontend/onnx/model.ts";
 import { readModel } from "../../compiler/frontend/onnx/reader.ts";
-import { loweredOnnx } from "../../compiler/index.ts";
+import { compileModel, loweredOnnx } from "../../compiler/index.ts";
 import { quantizationOf } from "../../runtime/elements.ts";
 import type { PortLayout } from "../../runtime/format.ts";
 import { full } from "../require.ts";
 import { loadModel, loadModelBytes, loadSamples, randomInputs, zooModels } from "../zoo.ts";
 import { compileBytes, describeZoo, differences, inputName, runnersOf } from "./compiled.ts";
 import type { Tensors } from "./exact.ts";
+import { groups } from "./graphs/groups.ts";
 
+const EXPORTERS = fileURLToPath(new URL("../../examples/exporters/", import.meta.url));
 const FOLDERS = ["int8-qdq", "qonnx", "qcdq", "qoperator", "wide-narrow-qdq", "transformer"];
 const QUICK = new Set([
   "int8-qdq/torch_qat_mnist",
@@ -74,6 +80,49 @@ function inQuanta(port: PortLayout, a: ArrayLike<number>, b: ArrayLike<number>) 
   }
   return { differ, most };
 }
+
+/** The small graphs, one construct each, and the files of exporters. */
+const graphs: readonly (readonly [name: string, bytes: Uint8Array, batch: number | undefined])[] = [
+  ...Object.entries(groups).flatMap(([group, cases]) =>
+    cases.map((c) => [`${group}: ${c.name}`, c.bytes, c.batch] as const),
+  ),
+  ...readdirSync(EXPORTERS, { recursive: true, encoding: "utf8" })
+    .filter((f) => f.endsWith(".onnx"))
+    .sort()
+    .map((f) => [f, new Uint8Array(readFileSync(join(EXPORTERS, f))), undefined] as const),
+];
+
+describe("small graphs compile to the same integers once written", () => {
+  test.each(graphs.filter((_, i) => full || i % 8 === 0))("%s", async (_, bytes, batch) => {
+    const choices = { target: "wasm-simd", ...(batch !== undefined && { batch }) } as const;
+    const original = await compileModel(bytes, choices);
+    const written = await loweredOnnx(bytes, choices);
+    if (!original.ok) {
+      // No integer form, or not even a graph; nothing that a graph has is beyond the standard.
+      expect(written.diagnostics.map((d) => d.code)).not.toContain("QC5012");
+      return;
+    }
+    if (!written.ok) {
+      expect(written.diagnostics.filter((d) => d.severity === "error").map((d) => d.code)).toEqual([
+        "QC5012",
+      ]);
+      expect(written.diagnostics.at(-1)?.message).toContain("quant.threshold");
+      return;
+    }
+    const s = await ort.InferenceSession.create(written.value, {
+      graphOptimizationLevel: "disabled",
+      logSeverityLevel: 3,
+    });
+    await s.release();
+    const again = await compileModel(written.value, choices);
+    const known = new Set(original.diagnostics.map((d) => d.code));
+    expect(again.diagnostics.filter((d) => !known.has(d.code))).toEqual([]);
+    if (!again.ok) return;
+    const [[a], [b]] = [await runnersOf(original.value), await runnersOf(again.value)];
+    for (const inputs of portInputs(original.value.manifest.inputs, 5, 1))
+      expect(differences(a!.run(inputs), b!.run(inputs))).toEqual([]);
+  });
+});
 
 describeZoo("written as standard ONNX", () => {
   test.each(models)(

@@ -7,6 +7,8 @@ import type { Dtype } from "./model.ts";
 export interface Names {
   /** What the file calls it, not necessarily free. */
   readonly hint: (v: Value) => string;
+  /** Type of the graph output that the value is; undefined for others. */
+  readonly output: (v: Value) => string | undefined;
   /** The tensor's name: the output's where the value is one of this type, else a free one. To be asked for once. */
   readonly take: (v: Value, dtype: Dtype) => string;
 }
@@ -36,6 +38,7 @@ export function tensorNames(func: Func, e: Emitter): Names {
   };
   return {
     hint,
+    output: (v) => outputs.get(v)?.dtype,
     take(v, dtype) {
       const port = outputs.get(v);
       if (port?.dtype === dtype) return port.name;

@@ -18,6 +18,8 @@ export interface OperatorRow {
   readonly extras?: (attrs: Attrs, x: TensorType) => readonly Extra[];
   /** onnxruntime computes it in float64, too. */
   readonly wide?: true;
+  /** Type of the result, where it is not that of the operands. */
+  readonly result?: "int64";
 }
 
 export type AttributeKind = "float" | "int" | "ints" | "flag" | "string";
@@ -112,6 +114,11 @@ export const OPERATORS: { readonly [op: string]: OperatorRow } = {
   },
   "float.reduce_mean": { op: "ReduceMean", ...REDUCTION },
   "float.reduce_sum": { op: "ReduceSum", ...REDUCTION },
+  "float.arg_max": {
+    op: "ArgMax",
+    attributes: { axis: ["axis", "int"], select_last_index: ["last", "flag"] },
+    result: "int64",
+  },
   "float.softmax": { op: "Softmax", attributes: { axis: ["axis", "int"] }, wide: true },
   "layout.reshape": { op: "Reshape", extras: listed("shape"), wide: true },
   "layout.transpose": { op: "Transpose", attributes: { perm: ["perm", "ints"] }, wide: true },

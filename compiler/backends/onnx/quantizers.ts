@@ -17,6 +17,8 @@ export interface Carried extends Written {
 /** How a result is called: `take` gives the tensor's name, once its type is known. */
 export interface Label {
   readonly hint: string;
+  /** Type of the graph output that it is. */
+  readonly output: string | undefined;
   readonly take: (dtype: Dtype) => string;
 }
 
@@ -191,7 +193,7 @@ export function writeQuantize(e: Emitter, op: Op, x: Written, label: Label): Car
   const p = parametersOf(type);
   const rounding = attr<Rounding>(op, "rounding");
   const after = attr<string>(op, "order") === "round_then_shift" || commutes(rounding, p.zeros);
-  const linear = after && rounding === "half_even" ? linearStorage(type, p) : undefined;
+  const linear = after && rounding === "half_even" ? linearStorage(type, p, label.output) : undefined;
   if (linear !== undefined) return quantized(e, x, type, label, linear, op);
   const even = p.zeros.every((z) => z === p.zeros[0]);
   if (even && (!after || Number.isInteger(p.zeros[0])))
@@ -201,8 +203,9 @@ export function writeQuantize(e: Emitter, op: Op, x: Written, label: Label): Car
 }
 
 /** The type in which QuantizeLinear, with a Clip of bytes, makes the integers of a quantized type. */
-function linearStorage(type: QuantType, p: Parameters): StoredDtype | undefined {
-  const dtype = storageOf(type, false);
+function linearStorage(type: QuantType, p: Parameters, output: string | undefined): StoredDtype | undefined {
+  const packed = storageOf(type, true);
+  const dtype = output === packed ? packed : storageOf(type, false);
   if (dtype === undefined || dtype === "int32" || !isLinear(p, dtype)) return undefined;
   const [, least, most] = rangeOf(dtype);
   return most <= 255 || (type.lo <= least && type.hi >= most) ? dtype : undefined;
@@ -238,7 +241,7 @@ export function writeIntegers(
   label: Label,
 ): Written | undefined {
   if (elem.kind !== "quant") return undefined;
-  const dtype = linearStorage(elem, parametersOf(elem));
+  const dtype = linearStorage(elem, parametersOf(elem), label.output);
   return dtype && quantized(e, x, elem, label, dtype);
 }
 

@@ -158,6 +158,7 @@ describe("operators", () => {
       "float.reduce_mean": { attrs: { axes: [1], keepdims: false } },
       "float.reduce_sum": { attrs: { axes: [0], keepdims: true } },
       "float.softmax": { attrs: { axis: 1 } },
+      "float.arg_max": { attrs: { axis: 1, last: true } },
       "layout.reshape": { attrs: { shape: [3, 1, 2] } },
       "layout.transpose": { attrs: { perm: [1, 0] } },
       "layout.slice": { attrs: { starts: [1, 2], ends: [-1, 0], steps: [-1, -2], axes: [0, 1] } },
@@ -179,7 +180,7 @@ describe("operators", () => {
   test.each(Object.keys(OPERATORS).filter((name) => opDefined(name)))("%s", async (name) => {
     const { attrs = {}, shapes = [[2, 3]] } = cases[name] ?? {};
     const params = shapes.map((s, i) => value(tensor(s, F32), `x${i}`));
-    const module = moduleOf(params, [op(name, params, attrs)]);
+    const module = moduleOf(params, [op(name, params, attrs)], OPERATORS[name]!.result ?? "float32");
     const random = randomSource(1);
     const inputs = new Map(
       params.map((p) => [

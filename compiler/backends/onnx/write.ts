@@ -69,7 +69,11 @@ function writeFunc(
   const carried = new Map<Value, Carried>();
   const fused = fusions(func, users);
   const names = tensorNames(func, e);
-  const labelOf = (v: Value): Label => ({ hint: names.hint(v), take: (dtype) => names.take(v, dtype) });
+  const labelOf = (v: Value): Label => ({
+    hint: names.hint(v),
+    output: names.output(v),
+    take: (dtype) => names.take(v, dtype),
+  });
   const get = (v: Value): Carried => carried.get(v) ?? constant(v);
 
   /** Constants are written when first needed, since some end up in another shape. */
@@ -96,7 +100,7 @@ function writeFunc(
     const wide = single || !isFloat(given[0]!.dtype) ? given : given.map((x) => e.as(x, "float64"));
     const all = e.together(wide, row.wide === true);
     if (!single && row.wide !== true) e.refuse(op.loc, `a number that is no float32`);
-    const dtype = all[0]!.dtype;
+    const dtype = row.result ?? all[0]!.dtype;
     const to: Written = { name: names.take(result, dtype), dtype, shape: result.type.shape };
     const inputs = [
       ...all.map((x) => x.name),
@@ -219,7 +223,11 @@ function writeOutputs(
     const info = { name, dtype, shape: value.type.shape };
     let x: Written | undefined = get(value);
     if (get(value).real && !isFloat(dtype))
-      x = writeIntegers(e, value.type, x, { hint: name, take: (d) => (d === dtype ? name : e.fresh(name)) });
+      x = writeIntegers(e, value.type, x, {
+        hint: name,
+        output: dtype,
+        take: (d) => (d === dtype ? name : e.fresh(name)),
+      });
     if (x === undefined) e.refuse({ kind: "tensor", name }, "integers of a quantizer that is arithmetic");
     else if (x.dtype !== dtype) e.cast(x, info);
     else if (x.name !== name) e.node("Identity", [x.name], info);

@@ -1,0 +1,32 @@
+/** The small graphs, by what they are about. */
+import { axisCases } from "./axis.ts";
+import { blockCases } from "./block.ts";
+import { curveCases } from "./curves.ts";
+import { elementwiseCases } from "./elementwise.ts";
+import { fusedCases } from "./fused.ts";
+import { linearCases } from "./linear.ts";
+import { movementCases } from "./movement.ts";
+import { networkCases } from "./network.ts";
+import { normalizeCases } from "./normalize.ts";
+import { portCases } from "./port.ts";
+import { productCases } from "./product.ts";
+import { softmaxCases } from "./softmax.ts";
+import { transposedCases } from "./transposed.ts";
+import { windowCases } from "./window.ts";
+
+export const groups = {
+  linear: linearCases,
+  transposed: transposedCases,
+  elementwise: elementwiseCases,
+  curves: curveCases,
+  window: windowCases,
+  movement: movementCases,
+  port: portCases,
+  product: productCases,
+  softmax: softmaxCases,
+  normalize: normalizeCases,
+  block: blockCases,
+  fused: fusedCases,
+  axis: axisCases,
+  network: networkCases,
+};
