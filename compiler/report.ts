@@ -7,13 +7,17 @@ import { intTypeFor } from "./ir/types.ts";
 
 const skipped = new Set(["const", "qc.call"]);
 
-/** Ops of each kind; imported ops count under their ONNX name. */
+/** Ops of each kind; those that the importer made count under their ONNX name, each node once. */
 export function opCounts(module: Module): OpCounts {
   const counts = new Map<string, number>();
+  const nodes = new Set<string>();
   for (const f of module.funcs)
     for (const op of f.ops) {
       if (skipped.has(op.name)) continue;
-      const name = op.loc?.kind === "node" && !op.name.startsWith("qc.") ? op.loc.op : op.name;
+      const node = op.loc?.kind === "node" && !op.name.startsWith("qc.") ? op.loc : undefined;
+      if (node && nodes.has(node.output)) continue;
+      if (node) nodes.add(node.output);
+      const name = node?.op ?? op.name;
       counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   return Object.fromEntries(counts);

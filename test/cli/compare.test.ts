@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import type { SideTensor } from "../../compiler/cli/compare-sides.ts";
 import { addSample } from "../../compiler/cli/compare-tensors.ts";
-import { f32, i8, model, node, u8, value } from "../onnx-writer.ts";
+import { f32, i8, i32, model, node, u8, value } from "../onnx-writer.ts";
 import { qc } from "./terminal.ts";
 
 const root = mkdtempSync(join(tmpdir(), "qc-compare-"));
@@ -121,6 +121,32 @@ describe("qc inspect --write", () => {
     const n = JSON.parse((await qc("inspect", plain, "--write", join(root, "none", "x.onnx"), "--json")).out);
     expect(n.diagnostics.map((d: { code: string }) => d.code)).toEqual(["QC5002"]);
   });
+});
+
+test("qc inspect counts each node of the file once, also one that is several ops", async () => {
+  const path = join(root, "gemm.onnx");
+  writeFileSync(
+    path,
+    model({
+      inputs: [value("x", "uint8", [1, 4])],
+      outputs: [value("y", "uint8", [1, 2])],
+      initializers: {
+        s: f32([], [0.25]),
+        z: u8([], [0]),
+        w8: i8([4, 2], [1, -2, 3, -4, 5, 6, -7, 8]),
+        b32: i32([2], [3, -3]),
+      },
+      nodes: [
+        node("DequantizeLinear", ["x", "s", "z"], ["r"]),
+        node("DequantizeLinear", ["w8", "s"], ["w"]),
+        node("DequantizeLinear", ["b32", "s"], ["b"]),
+        node("Gemm", ["r", "w", "b"], ["g"]),
+        node("QuantizeLinear", ["g", "s", "z"], ["y"]),
+      ],
+    }),
+  );
+  const { report } = JSON.parse((await qc("inspect", path, "--json")).out);
+  expect(report.ops.before).toEqual({ DequantizeLinear: 3, Gemm: 1, QuantizeLinear: 1 });
 });
 
 describe("qc compare", () => {
