@@ -214,8 +214,36 @@ describe("product", () => {
     await check(5, { ...base, ...more });
   });
 
-  it("shares out heads and rows between threads", async () => {
-    const func = build(8, { ...base, m: 24, k: 64, after: "residual" });
+  it.each([1, 7, 8, 9, 16, 61].flatMap((k) => [1, 5, 8, 13].map((n) => [k, n] as const)))(
+    "rows of %i by %i columns, nothing packed",
+    async (k, n) => {
+      for (const m of [1, 2, 3])
+        await check(k + n, { ...base, m, k, n, after: m === 2 ? "residual" : "nothing" });
+      const wide = { ...base, m: 1, k, n, a: int(true, 16), za: 0, zb: 255 };
+      await check(n, wide);
+      // Several batches on one right operand pack it.
+      await check(n, { ...base, batchA: [5], batchB: [1], m: 1, k, n });
+    },
+  );
+
+  it("packs nothing for one or two rows", () => {
+    const stores = (c: Partial<Case>): number => {
+      const func = build(1, { ...base, k: 64, after: "nothing", ...c });
+      const layouts = func.params.map(
+        (p, i) => randomPlace(randomFrom(3), `x${i}`, p.value.type, false).layout,
+      );
+      const y = randomPlace(randomFrom(3), "y", func.results[0]!.value.type, false).layout;
+      const lowered = lowerProduct({ func, inputs: layouts, outputs: [y], target: wasmSimd, name: "k" });
+      return JSON.stringify(lowered!.kernel.body).split(/panels(?:_\d+)?"/).length - 1;
+    };
+    expect([1, 2].map((m) => stores({ m }))).toEqual([0, 0]);
+    expect(stores({ m: 3 })).toBeGreaterThan(0);
+    expect(stores({ m: 1, turned: false })).toBeGreaterThan(0);
+    expect(stores({ m: 1, batchA: [3], batchB: [1] })).toBeGreaterThan(0);
+  });
+
+  it.each([1, 24])("shares out heads and rows between threads, %i rows", async (m) => {
+    const func = build(8, { ...base, m, k: 64, after: "residual" });
     const args = func.params.map((p) => randomDense(randomFrom(4), p.value.type));
     const inputs = func.params.map((p, i) => randomPlace(randomFrom(6), `x${i}`, p.value.type, false));
     const output = randomPlace(randomFrom(6), "y", func.results[0]!.value.type, false);

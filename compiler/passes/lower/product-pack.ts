@@ -121,7 +121,7 @@ export function packPanels(b: Block, p: Packing, from: Expr, buffer: string): vo
 }
 
 /** Zeroes all but the first `count` elements of a vector. */
-function head(b: Block, { form, held }: Packing, x: Expr, count: number): Expr {
+export function head(b: Block, { form, held }: Packing, x: Expr, count: number): Expr {
   const bytes = (count * VECTOR_BYTES) / lanes(form);
   const type = form === "byte" ? "i8x16" : "i16x8";
   const mask = held.vector(

@@ -7,6 +7,8 @@
  *   Σ (a − z_a)(b − z_b) = Σ AB + (o_b − z_b)·Σ_k A + (o_a − z_a)·Σ_k B + K(o_a − z_a)(o_b − z_b),
  *   the row and column terms start the accumulators. All modulo 2^32; the range analysis proves that the sum fits.
  * - wide (`product-wide.ts`): anything else, in i32 lanes.
+ *
+ * One or two rows by columns that lie as rows take dot products along K instead (`product-dots.ts`), in the form of pairs.
  */
 import { add, c32, type Expr, load, op, scale, store } from "../../ir/kernel/ir.ts";
 import type { Dense, Op, Value } from "../../ir/module.ts";
@@ -19,6 +21,7 @@ import { constantOf, stepsOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import { dotTile } from "./product-dots.ts";
 import type { Addresses, Product, Side } from "./product-form.ts";
 import {
   type Form,
@@ -146,6 +149,9 @@ function formOf({ a, b }: Product, dot4: boolean): How | "wide" {
   return short(a) && short(b) ? { dot: "pairs", form: "pair", aZero: a.zero, bZero: b.zero } : "wide";
 }
 
+/** Rows up to which dot products along K are faster than an outer product of panels. */
+const FEW_ROWS = 2;
+
 /** Bytes of widened rows that stay in a first-level cache beside a panel. */
 const CACHED = 16384;
 
@@ -154,6 +160,8 @@ interface Emitter {
   readonly how: How;
   readonly left: Left;
   readonly right: Panels;
+  /** The right operand as it lies, where nothing is packed. */
+  readonly direct: Packing | undefined;
   readonly start: Start;
   /** Rows, and panels, of a tile. */
   readonly tile: { readonly rows: number; readonly panels: number };
@@ -183,17 +191,22 @@ function emitPacked(block: Block, p: Product, how: How, init: string | undefined
   const [ra, rb] = [how.aZero - a.zero, how.bZero - b.zero];
   const columns = ra === 0 ? init : p.scratch.columns;
   const rows = rb === 0 ? undefined : p.scratch.rows;
-  const strip = stripOf(block, p, how, tileOf(m, n, how, target));
+  // What is multiplied by a few rows only is not worth packing.
+  const times = p.inner.reduce((count, axis) => count * axis.size, m);
+  const direct = how.form === "pair" && p.byColumn && times <= FEW_ROWS ? packing : undefined;
+  const tile = tileOf(m, n, how, target);
+  const strip = stripOf(block, p, how, direct ? { ...tile, panels: 1 } : tile);
   const em: Emitter = {
     p,
     how,
     left: strip.left,
     right,
+    direct,
     start: { columns, rows },
     tile: strip.tile,
   };
   nest(block, p.outer, [ORIGIN, ORIGIN, ORIGIN, ORIGIN], (to, at) => {
-    packPanels(to, packing, at[1]!, right.buffer);
+    if (direct === undefined) packPanels(to, packing, at[1]!, right.buffer);
     if (ra !== 0) columnTerms(to, em, columns!, ra | 0, Math.imul(Math.imul(k, ra), rb), init);
     nest(to, p.inner, at, (inner, [xa, xb, xy, xr]) => {
       if (rows !== undefined) rowTerms(inner, em, rows, rb | 0, xa!);
@@ -362,10 +375,11 @@ interface Tile {
 }
 
 function emitTile(b: Block, em: Emitter, t: Tile): void {
-  const { p, how, left, right } = em;
+  const { p, how, left, right, direct } = em;
   const { y, finisher } = p;
   const x = b.bind(add(t.x, scale(t.i, left.stride)), "x");
-  const w = b.bind(scale(t.panel, right.bytes), "w");
+  const column = direct && add(t.at[1], scale(t.panel, PANEL * direct.rows.stride));
+  const w = b.bind(column ?? scale(t.panel, right.bytes), "w");
   const channel = b.bind(scale(t.panel, PANEL), "ch");
   const row = b.bind(add(t.first, t.i), "row");
   const place = (l: Layout, matrix: Expr): Expr => {
@@ -373,7 +387,9 @@ function emitTile(b: Block, em: Emitter, t: Tile): void {
     return b.bind(add(start, scale(row, l.strides.at(-2)!)), "at");
   };
   const start = startOf(b, em.start, { rows: t.rows, vectors: 2 * t.panels }, channel, row);
-  const sums = multiplyTile(b, how.dot, left, right, x, w, start);
+  const sums = direct
+    ? dotTile(b, left, direct, x, w, start, t.width)
+    : multiplyTile(b, how.dot, left, right, x, w, start);
   const { residual } = finisher;
   const addr = residual ? place(residual, t.at[3]) : ORIGIN;
   const step = residual?.strides.at(-2) ?? 0;
