@@ -413,34 +413,34 @@ function grow(net: Net, d: Dice, v: Value): readonly Value[] {
   return [];
 }
 
-const any = (shape: readonly number[]) => shape.length >= 2;
+const always = (shape: readonly number[]) => shape.length >= 2;
 
 export const layers: readonly Layer[] = [
   { kind: "conv", weight: 8, fits: rank(3, 4), build: (net, d, v) => conv(net, d, v, false) },
   { kind: "depthwise", weight: 4, fits: rank(3, 4), build: (net, d, v) => conv(net, d, v, true) },
   { kind: "dense", weight: 4, fits: rank(2, 3, 4), build: dense },
-  { kind: "curve", weight: 6, fits: any, build: curve },
+  { kind: "curve", weight: 6, fits: always, build: curve },
   { kind: "batch norm", weight: 2, fits: rank(2, 3, 4), build: batchNorm },
-  { kind: "add", weight: 8, fits: any, build: binary("Add") },
-  { kind: "mul", weight: 3, fits: any, build: binary("Mul") },
-  { kind: "sub", weight: 1, fits: any, build: binary("Sub") },
-  { kind: "constant", weight: 3, fits: any, build: withConstant },
-  { kind: "concat", weight: 5, fits: any, build: concat },
-  { kind: "split", weight: 2, fits: any, build: split },
-  { kind: "slice", weight: 2, fits: any, build: slice },
-  { kind: "gather", weight: 2, fits: any, build: gather },
-  { kind: "sum", weight: 2, fits: any, build: sum },
+  { kind: "add", weight: 8, fits: always, build: binary("Add") },
+  { kind: "mul", weight: 3, fits: always, build: binary("Mul") },
+  { kind: "sub", weight: 1, fits: always, build: binary("Sub") },
+  { kind: "constant", weight: 3, fits: always, build: withConstant },
+  { kind: "concat", weight: 5, fits: always, build: concat },
+  { kind: "split", weight: 2, fits: always, build: split },
+  { kind: "slice", weight: 2, fits: always, build: slice },
+  { kind: "gather", weight: 2, fits: always, build: gather },
+  { kind: "sum", weight: 2, fits: always, build: sum },
   { kind: "shuffle", weight: 1, fits: rank(4), build: shuffle },
   { kind: "pool", weight: 4, fits: rank(3, 4), build: pool },
-  { kind: "reduce", weight: 4, fits: any, build: reduce },
-  { kind: "reshape", weight: 3, fits: any, build: reshape },
+  { kind: "reduce", weight: 4, fits: always, build: reduce },
+  { kind: "reshape", weight: 3, fits: always, build: reshape },
   { kind: "transpose", weight: 2, fits: rank(2, 3, 4), build: transpose },
   { kind: "pad", weight: 1, fits: rank(3, 4), build: pad },
   { kind: "grow", weight: 2, fits: rank(4), build: grow },
   {
     kind: "requantize",
     weight: 2,
-    fits: any,
+    fits: always,
     build: (net, d, v) => [requantized(net, d, v)],
   },
 ];

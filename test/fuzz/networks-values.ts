@@ -188,12 +188,12 @@ function integersOf(d: Dice, shape: readonly number[], axis: number, lo: number,
   const dead = new Set(list(shape[axis]!, (c) => c).filter(() => d.chance(0.3)));
   return list(sizeOf(shape), (i) => {
     const channel = Math.floor(i / inner) % shape[axis]!;
-    const any = lo + Math.floor(d.real() * (hi - lo + 1));
+    const free = lo + Math.floor(d.real() * (hi - lo + 1));
     if (pattern === "dead" && dead.has(channel)) return zero;
     if (pattern === "extreme") return d.real() < 0.5 ? lo : hi;
-    if (pattern === "sparse") return d.real() < 0.7 ? zero : any;
-    if (pattern === "one sign" && dead.has(channel)) return Math.max(any, zero);
-    return any;
+    if (pattern === "sparse") return d.real() < 0.7 ? zero : free;
+    if (pattern === "one sign" && dead.has(channel)) return Math.max(free, zero);
+    return free;
   });
 }
 
