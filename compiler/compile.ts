@@ -108,7 +108,8 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     diagnostics.push(...r.diagnostics);
     return r;
   };
-  preload();
+  // Whoever assembles elsewhere has loaded it there.
+  if (!options.assemble) void preload();
   phase("import");
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;
@@ -158,14 +159,19 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
       : undefined;
 
   phase("assemble");
-  const modules = await buildWasm(
+  const building = buildWasm(
     { baseline: program, relaxed: relaxed?.value.program, signed, offsets, inputs, outputs },
     options.target,
-    { profile: options.profile === true, threads: options.threads === true },
+    {
+      profile: options.profile === true,
+      threads: options.threads === true,
+      ...(options.assemble && { assemble: options.assemble }),
+    },
   );
   const nominal = macsOf(integer.value.funcs[0]!);
   const executed = fused.value.funcs.reduce((n, f) => n + macsOf(f), 0);
   const layers = layerReports(integer.value, fused.value);
+  const modules = await building;
   const manifest = await manifestOf({
     name: options.name ?? imported.value.funcs[0]!.name,
     target: options.target,

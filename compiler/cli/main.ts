@@ -232,3 +232,4 @@ ${stack}`;
 }
 
 export type { CommonOptions };
+export { systemTerminal };

@@ -2,8 +2,9 @@
 import type { PortLayout, ThreadsModule, WasmTarget } from "../../../runtime/format.ts";
 import type { Buffer, Program } from "../../ir/kernel/ir.ts";
 import { legalize } from "../../ir/kernel/legalize.ts";
+import { assembleHere, withoutData } from "./jobs.ts";
 import { layout } from "./layout.ts";
-import { assembleModule } from "./module.ts";
+import type { ModuleOptions } from "./module.ts";
 import type { Staging } from "./pack.ts";
 import { type PlacedPort, portLayouts } from "./ports.ts";
 import { placeBeside, type SignedInput, withSigned } from "./signed.ts";
@@ -46,11 +47,14 @@ export const targetsOf = (target: WasmTarget) => ({
   relaxed: target === "wasm-simd" ? undefined : wasmRelaxed,
 });
 
-/** Assembles the modules. `threads`: also those for several threads. `profile` also exports every kernel by name. Throws on programs that disagree: a bug in the lowering. */
+/**
+ * Assembles the modules, all at once if `assemble` can. `threads`: also those for several threads. `profile` also exports every
+ * kernel by name. Throws on programs that disagree: a bug in the lowering.
+ */
 export async function buildWasm(
   input: WasmInput,
   target: WasmTarget,
-  { profile = false, threads = false } = {},
+  { profile = false, threads = false, assemble = assembleHere } = {},
 ): Promise<WasmModules> {
   const extra = input.relaxed ? constantsBeside(input.baseline, input.relaxed) : [];
   const legal = legalize(input.baseline, wasmSimd);
@@ -73,7 +77,8 @@ export async function buildWasm(
     runs: tableRuns(program, at, bytes, place.arenaBytes),
   });
   const memoryPages = Math.max(place.memoryPages, signed?.memoryPages ?? 0);
-  const baseline = await assembleModule({
+  const module = (options: ModuleOptions): Promise<Uint8Array> => assemble({ kind: "module", options });
+  const baseline = module({
     program: target === "wasm-relaxed" ? { ...baselineProgram, kernels: [] } : baselineProgram,
     addresses,
     kind: "baseline",
@@ -85,18 +90,18 @@ export async function buildWasm(
   });
   const relaxed =
     input.relaxed &&
-    (await assembleModule({
-      program: input.relaxed,
+    module({
+      program: withoutData(input.relaxed),
       addresses,
       kind: "relaxed",
       memoryPages,
       exportsMemory: false,
       data: false,
       profile,
-    }));
+    });
   const relaxedS8 =
     signed &&
-    (await assembleModule({
+    module({
       program: signed.program,
       addresses: signed.addresses,
       kind: "relaxed",
@@ -105,14 +110,14 @@ export async function buildWasm(
       data: true,
       staging: staging(signed.program, signed.addresses, signedSizes),
       profile,
-    }));
+    });
   const sources = {
     baselineThreads:
       target === "wasm-relaxed"
         ? undefined
-        : { program: legal, addresses, kind: "baseline" as const, data: false },
+        : { program: withoutData(legal), addresses, kind: "baseline" as const, data: false },
     relaxedThreads: input.relaxed && {
-      program: input.relaxed,
+      program: withoutData(input.relaxed),
       addresses,
       kind: "relaxed" as const,
       data: false,
@@ -126,17 +131,21 @@ export async function buildWasm(
       ? withSigned(layouts, input[list], input.signed[list], signed.addresses)
       : layouts;
   };
+  const several = threads
+    ? buildThreads(sources, memoryPages, (made, options) => assemble({ kind: "threads", made, options }))
+    : undefined;
+  const [owner, unsigned, twin, made] = await Promise.all([baseline, relaxed, relaxedS8, several]);
   return {
-    baseline,
-    ...(relaxed ? { relaxed } : {}),
-    ...(relaxedS8 ? { relaxedS8 } : {}),
+    baseline: owner,
+    ...(unsigned && { relaxed: unsigned }),
+    ...(twin && { relaxedS8: twin }),
     inputs: ports("inputs"),
     outputs: ports("outputs"),
     constBytes: place.constBytes,
     arenaBytes: place.arenaBytes,
     memoryBytes: memoryPages * 65536,
     signedConstBytes: signed?.constBytes ?? 0,
-    ...(threads && { threads: await buildThreads(sources, memoryPages) }),
+    ...(made && { threads: made }),
   };
 }
 
