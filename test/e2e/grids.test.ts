@@ -59,48 +59,53 @@ const CASES = [
 if (!full) console.warn("skipped: espcn_subpixel with a grid: slow, it runs in npm run test:full");
 
 describeZoo("grids of inputs", () => {
-  test.each(full ? CASES : CASES.slice(0, 1))("$name", { timeout: 600_000 }, async ({ name, input, grid, scale, bits, signed }) => {
-    const bytes = loadModelBytes(name);
-    const written = quantizedInput(bytes, input, Math.fround(scale), bits, signed);
-    const read = readModel(written);
-    if (!read.ok) throw new Error(read.diagnostics.map((d) => d.message).join("\n"));
-    const model = read.value;
-    const samples = loadSamples(name);
-    const count = full ? samples.count : 1;
-    const debug = await compileBytes(written, { debug: true });
-    const runners = await runnersOf(debug);
-    const given = await compileBytes(bytes, { grids: [`${input}=${grid}`] });
-    const { manifest, baseline } = given;
-    const artifact = await open(
-      layoutOf(manifest),
-      {},
-      { wasm: baseline as Uint8Array<ArrayBuffer>, backend: "baseline" },
-    );
-    const output = manifest.outputs[0]!.name;
-    for (let i = 0; i < count; i++) {
-      const x: Tensors = new Map([[input, samples.inputs[i]!]]);
-      const quantizers = [...evaluateOnnx(model, x as ReadonlyMap<string, NumericArray>).quantizers.keys()];
-      const integers = integersOf(debug.module, x);
-      const { findings } = compareWithOracle(model, planOf(model, debug.module, quantizers), x, integers);
-      expect(findings.differences).toEqual([]);
-      for (const { name: module, run } of runners) expect(differences(integers, run(x)), module).toEqual([]);
-    }
-    let [equal, elements] = [0, 0];
-    for (let i = 0; i < samples.count; i++) {
-      const y = artifact.run({ [input]: samples.inputs[i] as Float32Array })[output] as Float32Array;
-      const expected = samples.expected[i] as Float32Array;
-      expect(y.length).toBe(expected.length);
-      const written = integersOf(debug.module, new Map([[input, samples.inputs[i]!]])).get(output)!;
-      const raw = integersOf(given.module, new Map([[input, samples.inputs[i]!]])).get(output)!;
-      if (i < count) expect(raw).toEqual(written);
-      for (const [j, v] of y.entries()) {
-        elements++;
-        if (Math.abs(v - expected[j]!) <= 1e-6 * Math.max(1, Math.abs(v))) equal++;
+  test.each(full ? CASES : CASES.slice(0, 1))(
+    "$name",
+    { timeout: 600_000 },
+    async ({ name, input, grid, scale, bits, signed }) => {
+      const bytes = loadModelBytes(name);
+      const written = quantizedInput(bytes, input, Math.fround(scale), bits, signed);
+      const read = readModel(written);
+      if (!read.ok) throw new Error(read.diagnostics.map((d) => d.message).join("\n"));
+      const model = read.value;
+      const samples = loadSamples(name);
+      const count = full ? samples.count : 1;
+      const debug = await compileBytes(written, { debug: true });
+      const runners = await runnersOf(debug);
+      const given = await compileBytes(bytes, { grids: [`${input}=${grid}`] });
+      const { manifest, baseline } = given;
+      const artifact = await open(
+        layoutOf(manifest),
+        {},
+        { wasm: baseline as Uint8Array<ArrayBuffer>, backend: "baseline" },
+      );
+      const output = manifest.outputs[0]!.name;
+      for (let i = 0; i < count; i++) {
+        const x: Tensors = new Map([[input, samples.inputs[i]!]]);
+        const quantizers = [...evaluateOnnx(model, x as ReadonlyMap<string, NumericArray>).quantizers.keys()];
+        const integers = integersOf(debug.module, x);
+        const { findings } = compareWithOracle(model, planOf(model, debug.module, quantizers), x, integers);
+        expect(findings.differences).toEqual([]);
+        for (const { name: module, run } of runners)
+          expect(differences(integers, run(x)), module).toEqual([]);
       }
-    }
-    console.log(`${name}: ${equal} of ${elements} outputs as the zoo states`);
-    expect(equal / elements).toBeGreaterThan(0.99);
-  });
+      let [equal, elements] = [0, 0];
+      for (let i = 0; i < samples.count; i++) {
+        const y = artifact.run({ [input]: samples.inputs[i] as Float32Array })[output] as Float32Array;
+        const expected = samples.expected[i] as Float32Array;
+        expect(y.length).toBe(expected.length);
+        const written = integersOf(debug.module, new Map([[input, samples.inputs[i]!]])).get(output)!;
+        const raw = integersOf(given.module, new Map([[input, samples.inputs[i]!]])).get(output)!;
+        if (i < count) expect(raw).toEqual(written);
+        for (const [j, v] of y.entries()) {
+          elements++;
+          if (Math.abs(v - expected[j]!) <= 1e-6 * Math.max(1, Math.abs(v))) equal++;
+        }
+      }
+      console.log(`${name}: ${equal} of ${elements} outputs as the zoo states`);
+      expect(equal / elements).toBeGreaterThan(0.99);
+    },
+  );
 });
 
 test.each([

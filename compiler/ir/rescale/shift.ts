@@ -74,8 +74,7 @@ export function shiftRescale(
     r.class === "i32" &&
     r.form === "floor" &&
     h.every((x) => x === 0) &&
-    sums !== null &&
-    sums.every((s, c) => {
+    sums?.every((s, c) => {
       const constant = spread(r.c, n)[c]! + step;
       return fits(s.lo + constant) && fits(s.hi + constant);
     });
