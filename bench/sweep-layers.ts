@@ -121,23 +121,23 @@ export const FAMILIES: { readonly [name: string]: () => Layer[] } = {
     [1, 2, 4].map((dilation) =>
       conv(`3×3 32→32 28×28 dilated ${dilation}`, { c: 32, o: 32, ...square(28), ...three, dilation }),
     ),
-  /** Each before a convolution of about as many products. */
+  /** Each behind a convolution of about as many products. */
   transposed: () => [
-    transposed(64, 32, 28, 2, 2),
     conv("1×1 64→128 28×28", { c: 64, o: 128, ...square(28) }),
-    transposed(64, 32, 28, 4, 2),
+    transposed(64, 32, 28, 2, 2),
     conv("2×2 64→128 28×28", { c: 64, o: 128, ...square(28), kernel: [2, 2] }),
-    transposed(64, 32, 28, 3, 2),
+    transposed(64, 32, 28, 4, 2),
     conv("3×3 64→32 28×28", { c: 64, o: 32, ...square(28), ...three }),
+    transposed(64, 32, 28, 3, 2),
     transposed(64, 32, 28, 3, 1),
     transposed(64, 1, 28, 3, 2),
     transposed(64, 1, 28, 4, 2),
     transposed(56, 1, 28, 9, 4),
     transposed(21, 21, 14, 16, 8),
-    transposed(64, 64, 28, 4, 2, 64),
     conv("2×2 64 56×56", { ...depthwise(64), ...square(56), kernel: [2, 2] }),
-    transposed(64, 64, 28, 3, 2, 64),
+    transposed(64, 64, 28, 4, 2, 64),
     conv("3×3 64 28×28", { ...depthwise(64), ...square(28), ...three }),
+    transposed(64, 64, 28, 3, 2, 64),
   ],
   grouped: () =>
     [1, 2, 4, 8, 16, 32].map((group) =>

@@ -47,7 +47,16 @@ const key = (op: Op): string => (op.loc?.kind === "node" ? op.loc.output : "");
 export function layerReports(integer: Module, fused: Module): LayerReport[] {
   const nominal = new Map<string, number>();
   for (const op of integer.funcs[0]!.ops) if (opMacs(op) > 0) nominal.set(key(op), opMacs(op));
-  return fused.funcs.slice(1).flatMap((f) => layer(f, nominal));
+  const executed = new Map<string, number>();
+  const roots = fused.funcs.slice(1).flatMap((f) => f.ops.find((o) => o.name !== "const") ?? []);
+  for (const op of roots) executed.set(key(op), (executed.get(key(op)) ?? 0) + opMacs(op));
+  /** An op that became several kernels is shared out among them. */
+  const share = (root: Op): number => {
+    const [own, macs] = [nominal.get(key(root)), opMacs(root)];
+    if (own === undefined || macs === 0) return own ?? macs;
+    return Math.round((own * macs) / executed.get(key(root))!);
+  };
+  return fused.funcs.slice(1).flatMap((f) => layer(f, share));
 }
 
 /** Those that are not looked up in registers. */
@@ -58,7 +67,7 @@ function largeTable(func: Func): { readonly table?: number } {
   return data.length > 256 ? { table: data.length * Math.ceil(elem.bits / 8) } : {};
 }
 
-function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] {
+function layer(func: Func, nominal: (root: Op) => number): LayerReport[] {
   const root = func.ops.find((o) => o.name !== "const");
   const result = func.results[0]!.value;
   if (root === undefined) return [];
@@ -73,7 +82,7 @@ function layer(func: Func, nominal: ReadonlyMap<string, number>): LayerReport[] 
       shape: result.type.shape,
       // A conversion to float is named after the op that it reads.
       macs: {
-        nominal: root.name === "float.from_int" ? 0 : (nominal.get(key(root)) ?? macs),
+        nominal: root.name === "float.from_int" ? 0 : nominal(root),
         executed: macs,
       },
       ...(dense ? { weights: weightsOf(dense) } : {}),
