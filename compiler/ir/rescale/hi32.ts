@@ -152,14 +152,22 @@ function channelOf(
   const { lower, upper, first, last } = problem.constraints;
   const [window] = windows;
   const slope = m[0] as number;
+  const middle = Math.round((first + last) / 2);
   const lines =
     problem.constant !== null || window === undefined || slope === 0
       ? null
-      : admissibleLines(lower, upper, slope, Number(window.lo + window.hi) / 2, n);
+      : admissibleLines(lower, upper, slope, Number(window.lo + window.hi) / 2, n, middle);
   const bytes = narrowFor(facts.lo, facts.hi, [0]) === "i16";
   const low = bytes ? Math.max(facts.hi - 32767, -32768) : -(2 ** 30);
   const high = bytes ? Math.min(facts.lo + 32768, 32767) : 2 ** 30;
-  return { problem, range, lines, middle: Math.round((first + last) / 2), low, high, tried: 0, found: [] };
+  return { problem, range, lines, middle, low, high, tried: 0, found: [] };
+}
+
+/** False if surely no admissible line meets output h at an integer. */
+function mayMeet({ at, per, centre, reach, spread }: Polygon, h: number): boolean {
+  const a = at[0]! - h * per[0]!;
+  const width = reach + Math.abs(h - centre) * spread + Math.abs(a) * 2 ** -46;
+  return Math.floor(a + width) >= a - width;
 }
 
 /** Appends the fans of the next h that has any to `found`; false when none is left. */
@@ -171,7 +179,7 @@ function findFans(channel: Channel): boolean {
   while (found.length === before && channel.tried <= 2 * MAX_DISTANCE) {
     const step = channel.tried++;
     const h = step % 2 === 0 ? middle + step / 2 : middle - (step + 1) / 2;
-    if (h < low || h > high) continue;
+    if (h < low || h > high || !mayMeet(lines, h)) continue;
     let min = Number.POSITIVE_INFINITY;
     let max = Number.NEGATIVE_INFINITY;
     for (let i = 0; i < at.length; i++) {

@@ -7,13 +7,24 @@ import type { Points } from "./steps.ts";
 export interface Polygon {
   readonly at: readonly number[];
   readonly per: readonly number[];
+  /** At output h all vertices are within reach + |h − centre|·spread of vertex 0. */
+  readonly centre: number;
+  readonly reach: number;
+  readonly spread: number;
 }
 
 /**
  * Lines y = s·a + c that step like the exact map: the half-planes c ≥ k − a·s (`lower`) and c < k − a·s (`upper`) around
  * (m, c) / 2ⁿ, intersected by clipping. Slopes stay within a tenth and twice of m / 2ⁿ.
  */
-export function admissibleLines(lower: Points, upper: Points, m: number, c: number, n: number): Polygon {
+export function admissibleLines(
+  lower: Points,
+  upper: Points,
+  m: number,
+  c: number,
+  n: number,
+  centre: number,
+): Polygon {
   const unit = 2 ** n;
   const s0 = m / unit;
   const c0 = c / unit;
@@ -32,7 +43,15 @@ export function admissibleLines(lower: Points, upper: Points, m: number, c: numb
   clip(lower, 1);
   clip(upper, -1);
   const per = ds.map((x) => 1 / (s0 + x));
-  return { at: dc.map((y, i) => (c0 + y) * (per[i] as number)), per };
+  const at = dc.map((y, i) => (c0 + y) * (per[i] as number));
+  let far = 0;
+  let spread = 0;
+  for (let i = 1; i < at.length; i++) {
+    const turn = per[i]! - per[0]!;
+    far = Math.max(far, Math.abs(at[i]! - at[0]! - centre * turn));
+    spread = Math.max(spread, Math.abs(turn));
+  }
+  return { at, per, centre, reach: far, spread };
 }
 
 /** The part of a convex polygon with p·x + q·y + r ≥ 0. */

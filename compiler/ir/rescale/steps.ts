@@ -71,6 +71,64 @@ function pushHull(to: Hull, x: number, y: number, turn: 1 | -1): void {
   to.size = n + 1;
 }
 
+/** Thresholds of the steps being looked at, and their distances from where an unrounded line would step. */
+let thresholds = new Float64Array(1024);
+let distances = new Float64Array(1024);
+
+/**
+ * Indices, in order, among the first n steps that can be vertices of the hull of the least (sign 1) or greatest (sign −1) distances:
+ * left of the extreme a vertex is beyond all before it, right of it beyond all after it. Distances are known within `slack` / 2.
+ */
+function extremes(n: number, sign: 1 | -1, slack: number): number[] {
+  const all = distances;
+  const list: number[] = [];
+  let upTo = 0;
+  let best = Number.POSITIVE_INFINITY;
+  let bound = best;
+  for (let i = 0; i < n; i++) {
+    const d = sign * all[i]!;
+    if (d >= bound) continue;
+    list.push(i);
+    if (d < best) {
+      best = d;
+      bound = best + slack;
+      upTo = list.length;
+    }
+  }
+  // The extreme, or within the slack of it: what is left of it and equals it is in the list, what is right of it comes next.
+  list.length = upTo;
+  const ahead: number[] = [];
+  const end = list[upTo - 1]!;
+  best = Number.POSITIVE_INFINITY;
+  bound = best;
+  for (let i = n - 1; i > end; i--) {
+    const d = sign * all[i]!;
+    if (d >= bound) continue;
+    ahead.push(i);
+    if (d < best) {
+      best = d;
+      bound = best + slack;
+    }
+  }
+  return list.concat(ahead.reverse());
+}
+
+/** Thresholds ⌈(start + i)·inverse⌉ from i on, up to the first that the error leaves open; returns its index, or n. */
+function estimateSteps(from: number, n: number, start: number, inverse: number, error: number): number {
+  const [steps, rests] = [thresholds, distances];
+  let i = from;
+  for (; i < n; i++) {
+    const x = (start + i) * inverse;
+    const below = Math.floor(x);
+    const rest = x - below;
+    // Not true for NaN either.
+    if (!(rest > error && 1 - rest > error)) break;
+    steps[i] = below + 1;
+    rests[i] = below + 1 - x;
+  }
+  return i;
+}
+
 /** Outputs beyond this many steps are not enumerated. */
 export const MAX_STEPS = 1 << 18;
 
@@ -121,25 +179,35 @@ export function addSteps(
     const reach = Math.abs(intercept) + Math.max(Math.abs(first), Math.abs(last)) + 1;
     const error = inverse * reach * 2 ** -49;
     const divisor = 2n * alpha;
-    for (let j = first + 1; j <= last; j++) {
-      const offset = stepOffset(rule, j);
-      const x = (j + offset / 2 - intercept) * inverse;
-      const below = Math.floor(x);
-      let threshold = below + 1;
-      if (!(x - below > error && threshold - x > error)) {
-        const target = BigInt(2 * j + offset) * gamma - 2n * beta;
-        const inclusive = stepInclusive(rule, j);
-        const ceiling = ceilDiv(target, divisor);
-        const exact = ceiling * divisor === target;
-        threshold = Number(exact && !inclusive ? ceiling + 1n : ceiling);
-        if (exact && inclusive) out.tiesUp++;
-        else if (exact) out.tiesDown++;
-      }
-      if (j === jLo + 1) windowMin = threshold - 1;
-      if (j === jHi) windowMax = threshold;
-      pushHull(lower, threshold, j, 1);
-      pushHull(upper, threshold - 1, j, -1);
+    const n = last - first;
+    if (thresholds.length < n) {
+      thresholds = new Float64Array(n);
+      distances = new Float64Array(n);
     }
+    const [steps, rests] = [thresholds, distances];
+    const bent = stepOffset(rule, first + 1) !== stepOffset(rule, last);
+    for (let i = 0; i < n; ) {
+      const offset = stepOffset(rule, first + 1 + i);
+      const end = bent && first + i < 0 ? -first : n;
+      i = estimateSteps(i, end, first + 1 + offset / 2 - intercept, inverse, error);
+      if (i === end) continue;
+      const j = first + 1 + i;
+      const target = BigInt(2 * j + offset) * gamma - 2n * beta;
+      const inclusive = stepInclusive(rule, j);
+      const ceiling = ceilDiv(target, divisor);
+      const exact = ceiling * divisor === target;
+      steps[i] = Number(exact && !inclusive ? ceiling + 1n : ceiling);
+      rests[i] = steps[i]! - (j + offset / 2 - intercept) * inverse;
+      if (exact && inclusive) out.tiesUp++;
+      else if (exact) out.tiesDown++;
+      i++;
+    }
+    if (first === jLo) windowMin = steps[0]! - 1;
+    if (last === jHi) windowMax = steps[n - 1]!;
+    // Distances are from one line unless the rule bends it at zero.
+    const slack = bent ? Number.POSITIVE_INFINITY : 2 * error;
+    for (const i of extremes(n, 1, slack)) pushHull(lower, steps[i]!, first + 1 + i, 1);
+    for (const i of extremes(n, -1, slack)) pushHull(upper, steps[i]! - 1, first + 1 + i, -1);
   }
   if (last < jHi) {
     pushHull(upper, aMax, last + 1, -1);
