@@ -108,8 +108,7 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     diagnostics.push(...r.diagnostics);
     return r;
   };
-  // Whoever assembles elsewhere has loaded it there.
-  if (!options.assemble) void preload();
+  preload();
   phase("import");
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;
@@ -159,19 +158,14 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
       : undefined;
 
   phase("assemble");
-  const building = buildWasm(
+  const modules = await buildWasm(
     { baseline: program, relaxed: relaxed?.value.program, signed, offsets, inputs, outputs },
     options.target,
-    {
-      profile: options.profile === true,
-      threads: options.threads === true,
-      ...(options.assemble && { assemble: options.assemble }),
-    },
+    { profile: options.profile === true, threads: options.threads === true },
   );
   const nominal = macsOf(integer.value.funcs[0]!);
   const executed = fused.value.funcs.reduce((n, f) => n + macsOf(f), 0);
   const layers = layerReports(integer.value, fused.value);
-  const modules = await building;
   const manifest = await manifestOf({
     name: options.name ?? imported.value.funcs[0]!.name,
     target: options.target,

@@ -1,6 +1,5 @@
 /** What compiling takes and gives: plain data, shared by the driver, the command line and the plugins. */
 import type { Macs, Manifest, ThreadsModule, WasmTarget } from "../runtime/format.ts";
-import type { Assembler } from "./backends/wasm/jobs.ts";
 import type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 import type { Module } from "./ir/module.ts";
 import type { TuningFile } from "./tuning.ts";
@@ -38,8 +37,6 @@ export interface CompileOptions {
   readonly threads?: boolean;
   /** Also export every kernel by its name. */
   readonly profile?: boolean;
-  /** Assembles the modules elsewhere, in any order: the bytes are the same. Default: on this thread, one after the other. */
-  readonly assemble?: Assembler;
   /** Called when a phase of the compilation begins; during long ones also with the share that is done, from 0 to 1. */
   readonly onPhase?: (phase: string, share?: number) => void;
 }

@@ -1,9 +1,6 @@
 /** The public API: re-exports only. */
 export type { ArtifactFile, WasmArtifact } from "./backends/wasm/artifact/files.ts";
 export { artifactFiles, possibleFiles } from "./backends/wasm/artifact/files.ts";
-export { preload as preloadAssembler } from "./backends/wasm/assemble.ts";
-export type { AssembleJob, Assembler } from "./backends/wasm/jobs.ts";
-export { assembleHere } from "./backends/wasm/jobs.ts";
 export type { Observer } from "./calibrate.ts";
 export { calibrate } from "./calibrate.ts";
 export type { ImportOptions } from "./compile.ts";

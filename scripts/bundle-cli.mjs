@@ -1,8 +1,8 @@
-/** The command line and its threads as a few files instead of some two hundred: `bin/qc.js` starts from these. */
+/** The command line as a few files instead of some two hundred: `bin/qc.js` starts from these. */
 import { build } from "esbuild";
 
 await build({
-  entryPoints: ["compiler/cli/main.ts", "compiler/cli/assembly.ts", "compiler/cli/assembly-thread.ts"],
+  entryPoints: ["compiler/cli/main.ts"],
   outdir: "dist/bin",
   bundle: true,
   splitting: true,

@@ -23,7 +23,7 @@ import { choicesFrom, type ModelChoices } from "./model.ts";
 import { randomInputs } from "./random-inputs.ts";
 import { EXIT, report } from "./report.ts";
 import { asObject } from "./tensors.ts";
-import { type Around, around, type CommonOptions, progress, type Terminal } from "./terminal.ts";
+import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
 export interface BenchCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
@@ -62,7 +62,11 @@ async function loading(load: () => Promise<ThreadedModel>): Promise<Result<Threa
   }
 }
 
-async function open(path: string, options: BenchCommand, watch: Around): Promise<Result<Subject>> {
+async function open(
+  path: string,
+  options: BenchCommand,
+  onPhase: (p: string) => void,
+): Promise<Result<Subject>> {
   if (isArtifact(path)) {
     const stored = openArtifact(path);
     if (!stored.ok) return stored;
@@ -80,7 +84,7 @@ async function open(path: string, options: BenchCommand, watch: Around): Promise
     ...choices.value,
     profile: options.profile !== undefined,
     threads: options.threads !== undefined,
-    ...watch,
+    onPhase,
   });
   if (!result.ok) return result;
   const compiled = result.value;
@@ -182,7 +186,7 @@ export async function bench(path: string, options: BenchCommand, terminal: Termi
     return EXIT.usage;
   }
   const meter = progress(terminal, options);
-  const subject = await open(path, options, around(terminal, meter.phase));
+  const subject = await open(path, options, meter.phase);
   if (!subject.ok) {
     meter.done();
     return report(terminal, options, subject.diagnostics);

@@ -7,7 +7,7 @@ import { externalDataBeside, readBytes } from "./external-data.ts";
 import { stemOf, writeArtifact } from "./files.ts";
 import { bytesText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
-import { around, type CommonOptions, progress, type Terminal } from "./terminal.ts";
+import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
 export interface CompileCommand extends CommonOptions, CalibChoices {
   readonly target: WasmTarget;
@@ -39,7 +39,7 @@ export async function compile(path: string, options: CompileCommand, terminal: T
     debug: options.debugTensors === true,
     threads: options.threads === true,
     ...(tuning && { tuning: tuning.value, tuningPath: options.tuning! }),
-    ...around(terminal, meter.phase),
+    onPhase: meter.phase,
   });
   meter.done();
   const diagnostics = [...choices.diagnostics, ...(tuning?.diagnostics ?? []), ...result.diagnostics];

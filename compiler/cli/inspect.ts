@@ -23,7 +23,7 @@ import { externalDataBeside, readBytes } from "./external-data.ts";
 import { writeWhole } from "./files.ts";
 import { bytesText, countText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
-import { around, type CommonOptions, progress, type Terminal } from "./terminal.ts";
+import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
 export interface InspectCommand extends CommonOptions, CalibChoices {
   readonly target: WasmTarget;
@@ -199,7 +199,7 @@ export async function inspect(path: string, options: InspectCommand, terminal: T
   const model = { path, external: externalDataBeside(path), ...choices.value };
   const file = options.write === undefined ? undefined : await writeLowered(options.write, bytes, model);
   const written = file?.ok ? { written: file.value } : {};
-  const result = await compileModel(bytes, { target, ...model, ...around(terminal, meter.phase) });
+  const result = await compileModel(bytes, { target, ...model, onPhase: meter.phase });
   meter.done();
   // What keeps the model from being read at all is said once.
   const failures = file && !file.ok ? file.diagnostics.filter((d) => isNew(d, result.diagnostics)) : [];

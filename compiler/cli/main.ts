@@ -232,4 +232,3 @@ ${stack}`;
 }
 
 export type { CommonOptions };
-export { systemTerminal };

@@ -1,23 +1,11 @@
-import type { Assembler, CompileOptions } from "../index.ts";
-
-/** What a command has from outside, above all where it writes: injected, so that tests see exactly what a user sees. */
+/** Where a command writes: injected, so that tests see exactly what a user sees. */
 export interface Terminal {
   readonly out: (text: string) => void;
   readonly err: (text: string) => void;
   readonly color: boolean;
   /** Columns, where standard error is a terminal; text is wrapped only then. */
   readonly width?: number;
-  /** Who assembles modules, if not the thread of the command. */
-  readonly assemble?: Assembler;
 }
-
-/** How a compilation works beside the command's thread and tells how far it is. */
-export type Around = Pick<CompileOptions, "onPhase" | "assemble">;
-
-export const around = ({ assemble }: Terminal, onPhase: (name: string, share?: number) => void): Around => ({
-  onPhase,
-  ...(assemble && { assemble }),
-});
 
 /** Options every command takes. */
 export interface CommonOptions {
@@ -25,7 +13,7 @@ export interface CommonOptions {
   readonly quiet?: boolean;
 }
 
-export function systemTerminal(assemble?: Assembler): Terminal {
+export function systemTerminal(): Terminal {
   const { stdout, stderr, env } = process;
   const width = stderr.isTTY ? stderr.columns : undefined;
   return {
@@ -33,7 +21,6 @@ export function systemTerminal(assemble?: Assembler): Terminal {
     err: (text) => stderr.write(text),
     color: stderr.isTTY === true && !env.NO_COLOR && env.TERM !== "dumb",
     ...(width !== undefined && { width }),
-    ...(assemble && { assemble }),
   };
 }
 

@@ -13,7 +13,7 @@ import { randomInputs } from "./random-inputs.ts";
 import { type Result as Named, runReference } from "./reference.ts";
 import { EXIT, report } from "./report.ts";
 import { readArrays, readInputs, samplesOf, type Tensors } from "./tensors.ts";
-import { type Around, around, type CommonOptions, progress, type Terminal } from "./terminal.ts";
+import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
 export interface VerifyCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
@@ -129,7 +129,7 @@ const byName = (results: readonly Named[]): ReadonlyMap<string, TensorData> =>
   new Map(results.map((r) => [r.port.name, r.data]));
 
 /** The artifact as shipped, and the debug build with every quantizer's tensor; the first error ends it. */
-async function build(path: string, bytes: Uint8Array, options: VerifyCommand, watch: Around) {
+async function build(path: string, bytes: Uint8Array, options: VerifyCommand, onPhase: (p: string) => void) {
   const { target } = options;
   const choices = choicesFrom(options);
   if (!choices.ok) return choices;
@@ -140,7 +140,7 @@ async function build(path: string, bytes: Uint8Array, options: VerifyCommand, wa
       external: externalDataBeside(path),
       ...choices.value,
       debug,
-      ...watch,
+      onPhase,
     });
   const shipped = await one(false);
   if (!shipped.ok) return shipped;
@@ -157,7 +157,7 @@ export async function verify(path: string, options: VerifyCommand, terminal: Ter
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
   const meter = progress(terminal, options);
-  const builds = await build(path, bytes, options, around(terminal, meter.phase));
+  const builds = await build(path, bytes, options, meter.phase);
   const first = builds.ok ? builds.value[0]!.compiled : undefined;
   const data = first ? dataOf(first, options) : fail();
   const peer = first && options.against ? await onnxruntime(bytes, first.manifest.inputs) : undefined;

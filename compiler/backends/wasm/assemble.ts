@@ -7,12 +7,10 @@ export type Builder = InstanceType<Binaryen["Module"]>;
 /** A binaryen expression: a pointer into its heap, to be used exactly once. */
 export type Ref = number;
 
-/** Loads binaryen, so that it is there when the first module is assembled. Never rejects: a failure shows there. */
-export const preload = (): Promise<void> =>
-  import("binaryen").then(
-    () => {},
-    () => {},
-  );
+/** Starts loading binaryen, so that it is there when the first module is assembled. A failure shows there. */
+export function preload(): void {
+  import("binaryen").catch(() => {});
+}
 
 /** Runs `build` on a fresh module with the features qc uses and returns the binary. Throws if it does not validate. */
 export async function assemble(

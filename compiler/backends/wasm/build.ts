@@ -2,9 +2,8 @@
 import type { PortLayout, ThreadsModule, WasmTarget } from "../../../runtime/format.ts";
 import type { Buffer, Program } from "../../ir/kernel/ir.ts";
 import { legalize } from "../../ir/kernel/legalize.ts";
-import { assembleHere, withoutData } from "./jobs.ts";
 import { layout } from "./layout.ts";
-import type { ModuleOptions } from "./module.ts";
+import { assembleModule } from "./module.ts";
 import type { Staging } from "./pack.ts";
 import { type PlacedPort, portLayouts } from "./ports.ts";
 import { placeBeside, type SignedInput, withSigned } from "./signed.ts";
@@ -47,14 +46,11 @@ export const targetsOf = (target: WasmTarget) => ({
   relaxed: target === "wasm-simd" ? undefined : wasmRelaxed,
 });
 
-/**
- * Assembles the modules, all at once if `assemble` can. `threads`: also those for several threads. `profile` also exports every
- * kernel by name. Throws on programs that disagree: a bug in the lowering.
- */
+/** Assembles the modules. `threads`: also those for several threads. `profile` also exports every kernel by name. Throws on programs that disagree: a bug in the lowering. */
 export async function buildWasm(
   input: WasmInput,
   target: WasmTarget,
-  { profile = false, threads = false, assemble = assembleHere } = {},
+  { profile = false, threads = false } = {},
 ): Promise<WasmModules> {
   const extra = input.relaxed ? constantsBeside(input.baseline, input.relaxed) : [];
   const legal = legalize(input.baseline, wasmSimd);
@@ -77,8 +73,7 @@ export async function buildWasm(
     runs: tableRuns(program, at, bytes, place.arenaBytes),
   });
   const memoryPages = Math.max(place.memoryPages, signed?.memoryPages ?? 0);
-  const module = (options: ModuleOptions): Promise<Uint8Array> => assemble({ kind: "module", options });
-  const baseline = module({
+  const baseline = await assembleModule({
     program: target === "wasm-relaxed" ? { ...baselineProgram, kernels: [] } : baselineProgram,
     addresses,
     kind: "baseline",
@@ -90,18 +85,18 @@ export async function buildWasm(
   });
   const relaxed =
     input.relaxed &&
-    module({
-      program: withoutData(input.relaxed),
+    (await assembleModule({
+      program: input.relaxed,
       addresses,
       kind: "relaxed",
       memoryPages,
       exportsMemory: false,
       data: false,
       profile,
-    });
+    }));
   const relaxedS8 =
     signed &&
-    module({
+    (await assembleModule({
       program: signed.program,
       addresses: signed.addresses,
       kind: "relaxed",
@@ -110,14 +105,14 @@ export async function buildWasm(
       data: true,
       staging: staging(signed.program, signed.addresses, signedSizes),
       profile,
-    });
+    }));
   const sources = {
     baselineThreads:
       target === "wasm-relaxed"
         ? undefined
-        : { program: withoutData(legal), addresses, kind: "baseline" as const, data: false },
+        : { program: legal, addresses, kind: "baseline" as const, data: false },
     relaxedThreads: input.relaxed && {
-      program: withoutData(input.relaxed),
+      program: input.relaxed,
       addresses,
       kind: "relaxed" as const,
       data: false,
@@ -131,21 +126,17 @@ export async function buildWasm(
       ? withSigned(layouts, input[list], input.signed[list], signed.addresses)
       : layouts;
   };
-  const several = threads
-    ? buildThreads(sources, memoryPages, (made, options) => assemble({ kind: "threads", made, options }))
-    : undefined;
-  const [owner, unsigned, twin, made] = await Promise.all([baseline, relaxed, relaxedS8, several]);
   return {
-    baseline: owner,
-    ...(unsigned && { relaxed: unsigned }),
-    ...(twin && { relaxedS8: twin }),
+    baseline,
+    ...(relaxed ? { relaxed } : {}),
+    ...(relaxedS8 ? { relaxedS8 } : {}),
     inputs: ports("inputs"),
     outputs: ports("outputs"),
     constBytes: place.constBytes,
     arenaBytes: place.arenaBytes,
     memoryBytes: memoryPages * 65536,
     signedConstBytes: signed?.constBytes ?? 0,
-    ...(made && { threads: made }),
+    ...(threads && { threads: await buildThreads(sources, memoryPages) }),
   };
 }
 

@@ -92,11 +92,10 @@ export interface ThreadsModules<K extends string> {
   readonly modules: { readonly [k in K]?: Uint8Array };
 }
 
-/** The modules for several threads beside those for one, which need `pages` of memory; `assemble` makes them, all at once. */
+/** The modules for several threads beside those for one, which need `pages` of memory. */
 export async function buildThreads<K extends string>(
   sources: { readonly [k in K]?: ThreadsSource | undefined },
   pages: number,
-  assemble: (made: ThreadsProgram, options: ThreadsModuleOptions) => Promise<Uint8Array>,
 ): Promise<ThreadsModules<K>> {
   const entries = (Object.entries(sources) as [K, ThreadsSource | undefined][]).flatMap(([key, source]) =>
     source ? [{ key, source, made: threadsProgram(source.program) }] : [],
@@ -106,11 +105,8 @@ export async function buildThreads<K extends string>(
     entries.map((e) => e.made),
   );
   const modules: { [k in K]?: Uint8Array } = {};
-  const done = entries.map(({ source, made }) => {
-    const { addresses, kind, data } = source;
-    return assemble(made, { addresses, kind, data, layout });
-  });
-  for (const [i, bytes] of (await Promise.all(done)).entries()) modules[entries[i]!.key] = bytes;
+  for (const { key, source, made } of entries)
+    modules[key] = await assembleThreads(made, { ...source, layout });
   return { layout: { memory: layout.scratch, scratch: layout.stride }, modules };
 }
 
