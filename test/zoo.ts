@@ -14,7 +14,12 @@ export const zooIsThere: boolean = requireOrSkip("real models", existsSync(ROOT)
 /** Names such as `int8-qdq/mlperf_resnet8`, sorted; none when the zoo is absent. */
 export function zooModels(folder?: string): string[] {
   if (!zooIsThere) return [];
-  const folders = folder === undefined ? readdirSync(ROOT) : [folder];
+  const folders =
+    folder === undefined
+      ? readdirSync(ROOT, { withFileTypes: true }).flatMap((entry) =>
+          entry.isDirectory() ? [entry.name] : [],
+        )
+      : [folder];
   return folders
     .flatMap((group) => {
       const path = `${ROOT}${group}`;

@@ -1,11 +1,12 @@
 /** Whole commands on whole models: written by the tests, or of the zoo. */
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { f32, i8, model, node, u8, value } from "../onnx-writer.ts";
+import { zooIsThere, zooPath } from "../zoo.ts";
 import { qc } from "./terminal.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "qc-compile-"));
@@ -125,14 +126,9 @@ describe("verify and inspect", () => {
   });
 });
 
-const zoo = fileURLToPath(new URL("../../../shared/zoo/int8-qdq/", import.meta.url));
-const present = existsSync(zoo);
-if (!present) {
-  if (process.env.QC_REQUIRE_ALL === "1") throw new Error(`no zoo at ${zoo}`);
-  console.warn("skipped: whole models through the command line (no zoo)");
-}
-test.skipIf(!present)("verify on a model of the zoo, with its samples and expected outputs", async () => {
-  const at = (file: string) => join(zoo, "mlperf_ad01", file);
+// `zooIsThere` prints why, where it is not.
+test.runIf(zooIsThere)("verify on a model of the zoo, with its samples and expected outputs", async () => {
+  const at = (file: string) => zooPath(`int8-qdq/mlperf_ad01/${file}`);
   const s = await qc("verify", at("model.onnx"), "--inputs", at("samples.npz"), "--samples", "3");
   expect(s).toMatchObject({ code: 0, err: "" });
   expect(s.out).toContain("16 samples, artifact against the reference interpreter");

@@ -1,8 +1,9 @@
 /** The reader against `onnx-proto`, an independent writer and reader of ONNX 1.10, and on real models. */
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+
 import fc from "fast-check";
 import { onnx } from "onnx-proto";
 import { describe, expect, test } from "vitest";
+import { loadModelBytes, zooIsThere, zooModels } from "../../../test/zoo.ts";
 import { dataTypeOf } from "./data-types.ts";
 import { orderModel } from "./graph.ts";
 import type { OnnxGraph, OnnxModel } from "./model.ts";
@@ -166,18 +167,12 @@ const theirs = (graph: onnx.IGraphProto): Summary => [
   (graph.node ?? []).flatMap((n) => (n.attribute ?? []).flatMap((a) => (a.g ? [theirs(a.g)] : []))),
 ];
 
-const zoo = new URL("../../../../shared/zoo/", import.meta.url);
-const present = existsSync(zoo);
-if (!present && process.env.QC_REQUIRE_ALL === "1") throw new Error("the model zoo is required but absent");
-if (!present) console.warn("skipped: the model zoo (../shared/zoo) is absent");
-
-describe.skipIf(!present)("the zoo", () => {
-  const models = present
-    ? readdirSync(zoo, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith("model.onnx"))
-    : [];
+// `zooIsThere` prints why, where it is not.
+describe.runIf(zooIsThere)("the zoo", () => {
+  const models = zooModels();
   test("is not empty", () => expect(models.length).toBeGreaterThan(20));
-  test.each(models)("%s", (path) => {
-    const bytes = readFileSync(new URL(path, zoo));
+  test.each(models)("%s", (name) => {
+    const bytes = loadModelBytes(name);
     const model = read(bytes);
     expect(ours(model.graph)).toEqual(theirs(onnx.ModelProto.decode(bytes).graph!));
     for (const t of model.graph.initializers.values()) expect(elements(t).length).toBe(t.size);
