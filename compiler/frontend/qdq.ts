@@ -8,7 +8,8 @@ import {
   zeroPointType,
 } from "../ir/messages.ts";
 import type { Attrs, Dense } from "../ir/module.ts";
-import { type QuantType, type Scheme, sameScheme, sizeOf, tensor } from "../ir/types.ts";
+import { indexAlong } from "../ir/ops/axes.ts";
+import { type QuantType, type Scheme, sameScheme, tensor } from "../ir/types.ts";
 import { type Constant, isFloatDtype, makeConstant, rangeOf, roundTo } from "./constants.ts";
 import { append, materialize, real, realConstant } from "./graph-import.ts";
 import { input, intAttr, type NodeImport, reject } from "./node-import.ts";
@@ -66,10 +67,7 @@ export const quantizeTo = (
 
 /** Index along the axis of each element. */
 function channels(shape: readonly number[], scheme: Scheme): (i: number) => number {
-  if (scheme.kind === "tensor") return () => 0;
-  const inner = sizeOf(shape.slice(scheme.axis + 1));
-  const size = shape[scheme.axis]!;
-  return (i) => Math.floor(i / inner) % size;
+  return indexAlong(shape, scheme.kind === "tensor" ? undefined : scheme.axis);
 }
 
 const entries = (

@@ -2,7 +2,8 @@
  * Which bytes a kernel touches, as linear functions of its loops: the facts behind parallel loops. An address that is not a
  * linear function with constant coefficients counts as the whole buffer.
  */
-import type { Buffer, Expr, Kernel, KType, LoadOp, Stmt, StoreOp } from "./ir.ts";
+import type { Buffer, Expr, Kernel, Stmt } from "./ir.ts";
+import { loadBytes, storeBytes } from "./widths.ts";
 
 export type For = Stmt & { readonly k: "for" };
 
@@ -41,32 +42,6 @@ export interface Accesses {
   readonly kernel: Kernel;
   readonly buffers: ReadonlyMap<string, Buffer>;
 }
-
-const LOAD_BYTES: { readonly [K in Exclude<LoadOp, "load">]: number } = {
-  load8_u: 1,
-  load8_s: 1,
-  load16_u: 2,
-  load16_s: 2,
-  load8_splat: 1,
-  load16_splat: 2,
-  load32_splat: 4,
-  load64_splat: 8,
-  load32_zero: 4,
-  load64_zero: 8,
-  load8x8_u: 8,
-  load8x8_s: 8,
-  load16x4_u: 8,
-  load16x4_s: 8,
-};
-const STORE_BYTES: { readonly [K in Exclude<StoreOp, "store">]: number } = {
-  store8: 1,
-  store16: 2,
-  store8_lane: 1,
-  store16_lane: 2,
-  store32_lane: 4,
-  store64_lane: 8,
-};
-const widthOf = (type: KType): number => (type === "i32" ? 4 : type === "i64" ? 8 : 16);
 
 type Value = Linear | undefined;
 
@@ -170,7 +145,7 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
       if (e.k === "op") for (const a of e.args) reads(stmt, a);
       if (e.k !== "load") return;
       reads(stmt, e.addr);
-      touch(stmt, false, e.buf, e.addr, e.offset, e.op === "load" ? widthOf(e.type) : LOAD_BYTES[e.op]);
+      touch(stmt, false, e.buf, e.addr, e.offset, loadBytes(e.op, e.type));
     };
     for (const s of stmts) {
       const from = list.length;
@@ -187,14 +162,7 @@ export function accessesOf(kernel: Kernel, buffers: ReadonlyMap<string, Buffer>)
         case "store":
           reads(s, s.addr);
           reads(s, s.value);
-          touch(
-            s,
-            true,
-            s.buf,
-            s.addr,
-            s.offset,
-            s.op === "store" ? widthOf(s.value.type) : STORE_BYTES[s.op],
-          );
+          touch(s, true, s.buf, s.addr, s.offset, storeBytes(s.op, s.value.type));
           break;
         case "fill":
           reads(s, s.addr);

@@ -2,18 +2,10 @@
  * Runs kernel IR on byte buffers, exactly as written: the oracle of the backends. What a kernel must not rely on is
  * made visible: bytes outside a buffer and buffers never written read as 0xA5.
  */
-import {
-  type Buffer,
-  type Expr,
-  type Kernel,
-  type LoadOp,
-  type Program,
-  SLACK,
-  type Stmt,
-  type StoreOp,
-} from "./ir.ts";
+import { type Buffer, type Expr, type Kernel, type LoadOp, type Program, SLACK, type Stmt } from "./ir.ts";
 import { type RegisterFile, registerFile } from "./registers.ts";
 import { type EngineDot, meaningOf } from "./semantics.ts";
+import { loadBytes, storeBytes } from "./widths.ts";
 
 /** Bytes of each buffer by name. Two names may share bytes (in-place kernels, a flat arena). */
 export type Memory = ReadonlyMap<string, Uint8Array>;
@@ -99,34 +91,6 @@ function allocate(program: Program, memory: Memory): Map<string, Uint8Array> {
   }
   return all;
 }
-
-const loadBytes: { readonly [K in Exclude<LoadOp, "load">]: number } = {
-  load8_u: 1,
-  load8_s: 1,
-  load16_u: 2,
-  load16_s: 2,
-  load8_splat: 1,
-  load16_splat: 2,
-  load32_splat: 4,
-  load64_splat: 8,
-  load32_zero: 4,
-  load64_zero: 8,
-  load8x8_u: 8,
-  load8x8_s: 8,
-  load16x4_u: 8,
-  load16x4_s: 8,
-};
-
-const storeBytes: { readonly [K in Exclude<StoreOp, "store">]: number } = {
-  store8: 1,
-  store16: 2,
-  store8_lane: 1,
-  store16_lane: 2,
-  store32_lane: 4,
-  store64_lane: 8,
-};
-
-const bytesOf = (type: string): number => (type === "i32" ? 4 : type === "i64" ? 8 : 16);
 
 /** Turns the `n` bytes fetched into the start of register `r` into the loaded value. */
 function expand(f: RegisterFile, op: LoadOp, r: number): void {
@@ -276,7 +240,7 @@ function compileKernel(
         const addr = expr(e.addr, steps);
         const r = target ?? next++;
         const { op, offset, buf } = e;
-        const n = op === "load" ? bytesOf(e.type) : loadBytes[op];
+        const n = loadBytes(op, e.type);
         const size = from.length;
         steps.push(() => {
           const at = place(buf, size, f.i32[addr * 4]!, offset, n, SLACK);
@@ -368,7 +332,7 @@ function compileKernel(
         const to = bytes(s.buf, true);
         const addr = expr(s.addr, steps);
         const value = expr(s.value, steps);
-        const n = s.op === "store" ? bytesOf(s.value.type) : storeBytes[s.op];
+        const n = storeBytes(s.op, s.value.type);
         const from = value * 16 + (s.op.endsWith("_lane") ? s.lane * n : 0);
         const { buf, offset } = s;
         steps.push(() => {

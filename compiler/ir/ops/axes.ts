@@ -17,6 +17,14 @@ export function broadcastShapes(...shapes: (readonly number[])[]): number[] | un
   return out;
 }
 
+/** Index along `axis` of each element of a row-major tensor; 0 without an axis. */
+export function indexAlong(shape: readonly number[], axis: number | undefined): (i: number) => number {
+  if (axis === undefined) return () => 0;
+  const inner = sizeOf(shape.slice(axis + 1));
+  const size = shape[axis] ?? 1;
+  return (i) => Math.floor(i / inner) % size;
+}
+
 /** Axis counted from the front, 0 ≤ axis < rank. */
 export const axisIn = (axis: number, rank: number): boolean =>
   Number.isInteger(axis) && axis >= 0 && axis < rank;

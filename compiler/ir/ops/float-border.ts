@@ -1,8 +1,8 @@
 /** Where integers and the real numbers of a float island meet, in float32 as ONNX computes it. */
 import { defineOp, type OpDef } from "../op.ts";
 import type { Rounding } from "../rational.ts";
-import { F32, sizeOf, type TensorType } from "../types.ts";
-import { axisIn } from "./axes.ts";
+import { F32, type TensorType } from "../types.ts";
+import { axisIn, indexAlong } from "./axes.ts";
 import { allOf, chosenInt, floats, optional, required, storeInts } from "./define.ts";
 import { ORDERS, ROUNDINGS, roundReal } from "./rounding.ts";
 
@@ -14,13 +14,6 @@ function listsFault(x: TensorType, axis: number, lists: readonly (readonly numbe
   return lists.every((l) => l.length === 1 || l.length === n)
     ? undefined
     : `axis ${axis} needs ${n} entries, or one`;
-}
-
-/** Index along `axis` of each element. */
-function channelOf({ shape }: TensorType, axis: number): (i: number) => number {
-  const inner = sizeOf(shape.slice(axis + 1));
-  const n = shape[axis] ?? 1;
-  return (i) => Math.floor(i / inner) % n;
 }
 
 const pick = (list: readonly number[], c: number): number => (list.length === 1 ? list[0]! : list[c]!);
@@ -46,7 +39,7 @@ const fromInt = defineOp({
       { shape: t!.shape, elem: F32 },
     ],
   evaluate: ([t], a, [type]) => {
-    const channel = channelOf(type!, a.axis as number);
+    const channel = indexAlong(type!.shape, a.axis as number);
     const out = new Float64Array(t!.data.length);
     for (let i = 0; i < out.length; i++) {
       const c = channel(i);
@@ -83,7 +76,7 @@ const toInt = defineOp({
     return chosenInt(x!.shape, declared, { kind: "int", signed: true, bits: 32 });
   },
   evaluate: ([x], a, [type]) => {
-    const channel = channelOf(type!, a.axis as number);
+    const channel = indexAlong(type!.shape, a.axis as number);
     const [lo, hi] = [a.lo as number, a.hi as number];
     const after = a.order === "round_then_shift";
     const out = new Float64Array(x!.data.length);

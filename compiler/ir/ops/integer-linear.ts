@@ -22,6 +22,19 @@ export const integerWindow = {
   pads: required("ints", "[top, left, bottom, right]"),
 };
 
+/** What is wrong with the operands of a convolution, in a sentence. */
+function groupedFault(x: TensorType, w: TensorType, groups: number): string | undefined {
+  const bad = allOf("int", [x, w]);
+  if (bad) return bad;
+  if (x.shape.length !== 4 || w.shape.length !== 4) return "x must be [N, H, W, C], w [O, KH, KW, C/groups]";
+  const [channels, outputs] = [x.shape[3]!, w.shape[0]!];
+  if (groups < 1 || channels % groups !== 0 || outputs % groups !== 0)
+    return `${groups} groups do not divide ${channels} input and ${outputs} output channels`;
+  return w.shape[3] === channels / groups
+    ? undefined
+    : `w has ${w.shape[3]} input channels per group, needs ${channels / groups}`;
+}
+
 /** Throws if a sum of `n` products of the operands' types could leave float64's exact integers. */
 function assertExact(a: Dense, b: Dense, n: number, aZero = 0, bZero = 0): void {
   const reach = (d: Dense, zero: number): number =>
@@ -47,17 +60,9 @@ const conv = defineOp({
   },
   traits: ["accumulates"],
   infer: ([x, w], attrs, declared): Inferred => {
-    const bad = allOf("int", [x!, w!]);
+    const bad = groupedFault(x!, w!, attrs.groups as number);
     if (bad) return bad;
-    if (x!.shape.length !== 4 || w!.shape.length !== 4)
-      return "x must be [N, H, W, C], w [O, KH, KW, C/groups]";
-    const groups = attrs.groups as number;
-    const [channels, outputs] = [x!.shape[3]!, w!.shape[0]!];
-    if (groups < 1 || channels % groups !== 0 || outputs % groups !== 0)
-      return `${groups} groups do not divide ${channels} input and ${outputs} output channels`;
-    if (w!.shape[3] !== channels / groups)
-      return `w has ${w!.shape[3]} input channels per group, needs ${channels / groups}`;
-    const shape = nhwcShape(x!, attrs, w!.shape.slice(1, 3), outputs);
+    const shape = nhwcShape(x!, attrs, w!.shape.slice(1, 3), w!.shape[0]!);
     return typeof shape === "string" ? shape : chosenInt(shape, declared, I32);
   },
   evaluate: ([x, w], attrs, [type]) => {
@@ -92,19 +97,11 @@ const convTranspose = defineOp({
   },
   traits: ["accumulates"],
   infer: ([x, w], attrs, declared): Inferred => {
-    const bad = allOf("int", [x!, w!]);
+    const bad = groupedFault(x!, w!, attrs.groups as number);
     if (bad) return bad;
-    if (x!.shape.length !== 4 || w!.shape.length !== 4)
-      return "x must be [N, H, W, C], w [O, KH, KW, C/groups]";
-    const groups = attrs.groups as number;
-    const [channels, outputs] = [x!.shape[3]!, w!.shape[0]!];
-    if (groups < 1 || channels % groups !== 0 || outputs % groups !== 0)
-      return `${groups} groups do not divide ${channels} input and ${outputs} output channels`;
-    if (w!.shape[3] !== channels / groups)
-      return `w has ${w!.shape[3]} input channels per group, needs ${channels / groups}`;
     const spatial = transposedShape(x!.shape.slice(1, 3), transposedWindowOf(attrs, w!.shape.slice(1, 3)));
     if (typeof spatial === "string") return spatial;
-    return chosenInt([x!.shape[0]!, ...spatial, outputs], declared, I32);
+    return chosenInt([x!.shape[0]!, ...spatial, w!.shape[0]!], declared, I32);
   },
   evaluate: ([x, w], attrs, [type]) => {
     const [input, output] = [x!.shape.slice(1, 3), type!.shape.slice(1, 3)];

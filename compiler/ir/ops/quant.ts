@@ -1,18 +1,15 @@
 /** Quantizers: the border between real numbers and stored integers. */
 import { defineOp, type OpDef } from "../op.ts";
 import type { Rounding } from "../rational.ts";
-import { F32, type QuantType, sizeOf, type TensorType } from "../types.ts";
+import { F32, type QuantType, type TensorType } from "../types.ts";
+import { indexAlong } from "./axes.ts";
 import { floats, isFloat, isQuant, optional, storeInts } from "./define.ts";
 import { ORDERS, ROUNDINGS, roundReal } from "./rounding.ts";
 import { quantThreshold } from "./threshold.ts";
 
 /** Index of each element's channel along a per-axis type: i ↦ ⌊i / inner⌋ mod n. */
 function channelOf(type: TensorType, elem: QuantType): (i: number) => number {
-  if (elem.scheme.kind === "tensor") return () => 0;
-  const { axis } = elem.scheme;
-  const inner = sizeOf(type.shape.slice(axis + 1));
-  const n = type.shape[axis]!;
-  return (i) => Math.floor(i / inner) % n;
+  return indexAlong(type.shape, elem.scheme.kind === "tensor" ? undefined : elem.scheme.axis);
 }
 
 const parameters = (elem: QuantType): { scales: readonly number[]; zeroPoints: readonly number[] } =>

@@ -13,8 +13,7 @@ import { floatShare } from "../../../ir/macs.ts";
 import type { Module, Op, Port } from "../../../ir/module.ts";
 import { hasTrait } from "../../../ir/ops/index.ts";
 import { rescaleOf } from "../../../ir/ops/integer-rescale.ts";
-import type { Rational } from "../../../ir/rational.ts";
-import type { RequantSpec } from "../../../ir/rescale/types.ts";
+import type { RescaleProof } from "../../../ir/rescale/shift.ts";
 import { VERSION } from "../../../version.gen.js";
 import type { WasmModules } from "../build.ts";
 import { rescaleCertificate } from "./certificate.ts";
@@ -107,22 +106,9 @@ function quantizationOf(port: Port | undefined): Quantization | undefined {
     : { scale: s.scales, zeroPoint: s.zeroPoints, axis: s.axis };
 }
 
-interface Proof {
-  readonly mBits: number;
-  readonly windowBits: number;
-  readonly accBits: number;
-  readonly ties: boolean;
-  readonly ranges: readonly (readonly (readonly [number, number])[])[];
-  readonly scales: readonly (readonly Rational[])[];
-  readonly offsets: readonly Rational[];
-  readonly zero_point: Rational;
-  readonly rounding: RequantSpec["rounding"];
-  readonly order: RequantSpec["order"];
-}
-
 function certificateOf(op: Op): RescaleCertificate {
   const rescale = rescaleOf(op.attrs);
-  const p = op.attrs.proof as unknown as Proof;
+  const p = op.attrs.proof as unknown as RescaleProof;
   return rescaleCertificate({
     tensor: op.results[0]!.name,
     specs: p.scales.map((scales, c) => ({

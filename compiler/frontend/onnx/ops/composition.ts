@@ -1,12 +1,11 @@
 /** Operators that are compositions of others: logarithms of sums, norms as divisors, hyperbolic functions. */
 import { badAttributeValue } from "../../../ir/messages.ts";
-import { sizeOf } from "../../../ir/types.ts";
 import { elementwise, real, reshape } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
 import { axisOf, flagAttr, input, intAttr, type NodeImport, reject } from "../../node-import.ts";
 import { type Operand, valueOperand } from "../../operand.ts";
 import { scalar } from "./elementwise.ts";
-import { reduceMax, reduction } from "./reduce.ts";
+import { alongAxis, reduceMax, reduction } from "./reduce.ts";
 
 const op = (n: NodeImport, name: string, ...operands: readonly Operand[]): Operand =>
   real(n, `float.${name}`, operands);
@@ -24,32 +23,7 @@ function logSoftmax(n: NodeImport, x: Operand, axis: number): Operand {
   return op(n, "sub", moved, log);
 }
 
-const logSoftmaxes: readonly Importer[] = [
-  {
-    op: "LogSoftmax",
-    until: 12,
-    inputs: [1, 1],
-    attributes: { axis: "int" },
-    // Before opset 13 all axes from `axis` on are one.
-    run: (n) => {
-      const x = input(n, 0);
-      const axis = intAttr(n, "axis", 1);
-      const at = axis === x.shape.length ? axis : axisOf(n, axis, x.shape.length);
-      const rows = reshape(n, x, [sizeOf(x.shape.slice(0, at)), sizeOf(x.shape.slice(at))]);
-      return reshape(n, logSoftmax(n, rows, 1), x.shape);
-    },
-  },
-  {
-    op: "LogSoftmax",
-    since: 13,
-    inputs: [1, 1],
-    attributes: { axis: "int" },
-    run: (n) => {
-      const x = input(n, 0);
-      return logSoftmax(n, x, axisOf(n, intAttr(n, "axis", -1), x.shape.length));
-    },
-  },
-];
+const logSoftmaxes = alongAxis("LogSoftmax", logSoftmax);
 
 const REDUCTION = {
   inputs: [1, 2],

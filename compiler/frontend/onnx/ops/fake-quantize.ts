@@ -4,6 +4,7 @@
  */
 import { emptyQuantRange, quantizerShape } from "../../../ir/messages.ts";
 import { zeroPointSnapped } from "../../../ir/messages-quant.ts";
+import { indexAlong } from "../../../ir/ops/axes.ts";
 import { roundReal } from "../../../ir/ops/rounding.ts";
 import { int, intTypeFor, type QuantType, type Scheme } from "../../../ir/types.ts";
 import { real, realConstant } from "../../graph-import.ts";
@@ -27,13 +28,6 @@ function ordered(n: NodeImport, lo: Parameter, hi: Parameter): void {
     if (!(at(lo, c) < at(hi, c))) reject(emptyQuantRange(n.loc, at(lo, c), at(hi, c)));
 }
 
-/** Indexes of a constant's channels. */
-function channelOf(shape: readonly number[], axis: number | undefined): (i: number) => number {
-  if (axis === undefined) return () => 0;
-  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-  return (i) => Math.floor(i / inner) % shape[axis]!;
-}
-
 /**
  * TensorFlow: s = (max − min) / (hi − lo), z = round(lo − min / s) within lo … hi, q = ⌊clamp(x) / s + z + ½⌋, all in
  * float32; lo is 1 with `narrow_range`, hi = 2^num_bits − 1.
@@ -53,7 +47,7 @@ function minMaxVars(n: NodeImport, min: Parameter, max: Parameter): Operand {
   const type = quantType({ storage: int(false, bits), lo, hi }, schemeOf(n, scale, zero));
   // What is floored is never negative, so that half up is half away from zero.
   if (x.kind !== "constant") return quantized(n, x, "half_up", type);
-  const channel = channelOf(x.shape, scale.axis);
+  const channel = indexAlong(x.shape, scale.axis);
   const data = Float64Array.from(x.constant.dense.data as ArrayLike<number>, (v, i) => {
     const [s, z] = [at(scale, channel(i)), at(zero, channel(i))];
     const least = f(f(lo - z) * s);
@@ -122,7 +116,7 @@ function onGrid(n: NodeImport, x: Operand, type: QuantType): Operand {
   const axis = scheme.kind === "axis" ? scheme.axis : undefined;
   const { scales, zeroPoints } =
     scheme.kind === "axis" ? scheme : { scales: [scheme.scale], zeroPoints: [scheme.zeroPoint] };
-  const channel = channelOf(x.shape, axis);
+  const channel = indexAlong(x.shape, axis);
   const data = Float64Array.from(x.constant.dense.data as ArrayLike<number>, (v, i) => {
     const c = channel(i);
     const q = roundReal("half_even", Math.fround(v / scales[c]!)) + zeroPoints[c]!;

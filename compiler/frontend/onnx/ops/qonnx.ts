@@ -5,17 +5,10 @@
 import { dense } from "../../../ir/dense.ts";
 import { quantizerShape } from "../../../ir/messages.ts";
 import type { Attrs } from "../../../ir/module.ts";
+import { indexAlong } from "../../../ir/ops/axes.ts";
 import { roundReal } from "../../../ir/ops/rounding.ts";
 import type { Rounding } from "../../../ir/rational.ts";
-import {
-  int,
-  intTypeFor,
-  type QuantType,
-  type Scheme,
-  sameScheme,
-  sizeOf,
-  tensor,
-} from "../../../ir/types.ts";
+import { int, intTypeFor, type QuantType, type Scheme, sameScheme, tensor } from "../../../ir/types.ts";
 import type { Constant } from "../../constants.ts";
 import { append, materialize } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
@@ -75,10 +68,7 @@ export const stored = (n: NodeImport, x: Operand, data: ArrayLike<number>, type:
 
 /** Index along the axis of each element; 0 without one. */
 function channelOf(shape: readonly number[], ...parameters: readonly Parameter[]): (i: number) => number {
-  const axis = parameters.find((p) => p.axis !== undefined)?.axis;
-  if (axis === undefined) return () => 0;
-  const inner = sizeOf(shape.slice(axis + 1));
-  return (i) => Math.floor(i / inner) % shape[axis]!;
+  return indexAlong(shape, parameters.find((p) => p.axis !== undefined)?.axis);
 }
 
 /** Least power of two that makes all of them integers. */

@@ -146,32 +146,37 @@ export function reduceMax(n: NodeImport, x: Operand, r: Omit<Reduction, "none">)
   return reshape(n, pooled, keepdims ? kept : kept.filter((_, i) => !axes.includes(i)));
 }
 
-const softmaxes: readonly Importer[] = [
+/** An operator along one axis, of which opsets before 13 made all axes from `axis` on one. */
+export const alongAxis = (
+  op: string,
+  apply: (n: NodeImport, x: Operand, axis: number) => Operand,
+): readonly Importer[] => [
   {
-    op: "Softmax",
+    op,
     until: 12,
     inputs: [1, 1],
     attributes: { axis: "int" },
-    // Before opset 13 all axes from `axis` on are one.
     run: (n) => {
       const x = input(n, 0);
       const axis = intAttr(n, "axis", 1);
       const at = axis === x.shape.length ? axis : axisOf(n, axis, x.shape.length);
-      if (at === x.shape.length - 1) return real(n, "float.softmax", [x], { axis: at });
+      if (at === x.shape.length - 1) return apply(n, x, at);
       const rows = reshape(n, x, [sizeOf(x.shape.slice(0, at)), sizeOf(x.shape.slice(at))]);
-      return reshape(n, real(n, "float.softmax", [rows], { axis: 1 }), x.shape);
+      return reshape(n, apply(n, rows, 1), x.shape);
     },
   },
   {
-    op: "Softmax",
+    op,
     since: 13,
     inputs: [1, 1],
     attributes: { axis: "int" },
     run: (n) => {
       const x = input(n, 0);
-      return real(n, "float.softmax", [x], { axis: axisOf(n, intAttr(n, "axis", -1), x.shape.length) });
+      return apply(n, x, axisOf(n, intAttr(n, "axis", -1), x.shape.length));
     },
   },
 ];
+
+const softmaxes = alongAxis("Softmax", (n, x, axis) => real(n, "float.softmax", [x], { axis }));
 
 export const reduceImporters: readonly Importer[] = [...reductions, ...norms, ...softmaxes];
