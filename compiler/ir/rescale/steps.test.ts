@@ -98,6 +98,25 @@ describe("steps", () => {
     }
   });
 
+  it.each(RULES)("%s: slopes beyond the range of doubles", (rule) => {
+    for (const tiny of [1n << 1030n, 1n << 1074n, 1n << 2000n]) {
+      for (const w of [
+        { alpha: 1n, beta: 0n, gamma: tiny },
+        { alpha: 1n, beta: -1n, gamma: tiny },
+        { alpha: tiny, beta: tiny >> 1n, gamma: 1n },
+        { alpha: 1n, beta: tiny, gamma: 1n },
+        { alpha: tiny - 1n, beta: -tiny, gamma: tiny },
+      ]) {
+        const out = emptyConstraints();
+        expect(addSteps(out, w, rule, 0, -8, 7, { min: -9, max: 9 }, 0)).toBe(true);
+        const { lower, upper } = byDefinition(w, rule, -8, 7, -9, 9);
+        const sorted = (points: readonly Point[]) => [...points].sort((p, q) => p[0] - q[0]);
+        expect(sorted(pointsOf(out.lower))).toEqual(sorted(lower));
+        expect(sorted(pointsOf(out.upper))).toEqual(sorted(upper));
+      }
+    }
+  });
+
   it("no exact division where doubles decide, and few vertices", () => {
     divisions = 0;
     for (let c = 0; c < 100; c++) {

@@ -178,6 +178,8 @@ export function addSteps(
     const intercept = ratio(beta, gamma);
     const reach = Math.abs(intercept) + Math.max(Math.abs(first), Math.abs(last)) + 1;
     const error = inverse * reach * 2 ** -49;
+    // Beyond the range of doubles no distance is known: every step is divided exactly and kept.
+    const bounded = Number.isFinite(error);
     const divisor = 2n * alpha;
     const n = last - first;
     if (thresholds.length < n) {
@@ -197,7 +199,7 @@ export function addSteps(
       const ceiling = ceilDiv(target, divisor);
       const exact = ceiling * divisor === target;
       steps[i] = Number(exact && !inclusive ? ceiling + 1n : ceiling);
-      rests[i] = steps[i]! - (j + offset / 2 - intercept) * inverse;
+      rests[i] = bounded ? steps[i]! - (j + offset / 2 - intercept) * inverse : 0;
       if (exact && inclusive) out.tiesUp++;
       else if (exact) out.tiesDown++;
       i++;
@@ -205,7 +207,7 @@ export function addSteps(
     if (first === jLo) windowMin = steps[0]! - 1;
     if (last === jHi) windowMax = steps[n - 1]!;
     // Distances are from one line unless the rule bends it at zero.
-    const slack = bent ? Number.POSITIVE_INFINITY : 2 * error;
+    const slack = bent || !bounded ? Number.POSITIVE_INFINITY : 2 * error;
     for (const i of extremes(n, 1, slack)) pushHull(lower, steps[i]!, first + 1 + i, 1);
     for (const i of extremes(n, -1, slack)) pushHull(upper, steps[i]! - 1, first + 1 + i, -1);
   }
