@@ -306,6 +306,23 @@ describe("classes", () => {
     expect(one.rescale.form).toBe("floor");
   });
 
+  test("the two constants of the tie form lie within one step of each other", () => {
+    const specs = [
+      spec({
+        scales: [rational(15736769, 1 << 24)],
+        offset: rational(-221, 3),
+        rounding: "up",
+        lo: -8,
+        hi: 7,
+      }),
+    ];
+    const ranges = [[{ min: 0, max: 87 }]];
+    const result = certified(specs, ranges);
+    // n = 5 has a multiplier for either rule, but no two constants that belong together.
+    expect(result.rescale).toMatchObject({ form: "tie", n: 8 });
+    verify(specs, ranges, result);
+  });
+
   test("zero scales, constant channels and empty ranges", () => {
     const specs = [
       spec({ scales: [ZERO], offset: rational(77, 3) }),

@@ -48,7 +48,7 @@ function pickConstants(solution: ChannelSolution, n: number, allowed: Window): b
   if (down === undefined || down.lo > down.hi) return null;
   const center = clampTo(middle(solution.windows[0] as Window), down);
   if (up === undefined) return [center];
-  for (const c of [center, down.hi, down.lo]) {
+  for (const c of [center, clampTo(up.hi, down)]) {
     const room = intersect(up, { lo: c, hi: c + (1n << BigInt(n)) });
     if (room.lo <= room.hi) return [c, clampTo(middle(solution.windows[1] as Window), room)];
   }

@@ -51,7 +51,13 @@ function windowsOf(channel: Channel, m: readonly number[], n: number): Window[] 
     if (window === null) return null;
     windows.push(window);
   }
-  return windows;
+  return fitTogether(windows, n) ? windows : null;
+}
+
+/** Whether a c of the first and a cUp of the second window exist with c ≤ cUp ≤ c + 2ⁿ, as the tie form asks. */
+function fitTogether([down, up]: readonly Window[], n: number): boolean {
+  if (down === undefined || up === undefined) return true;
+  return up.hi >= down.lo && up.lo <= down.hi + (1n << BigInt(n));
 }
 
 const feasibleAt = (channel: Channel, n: number): boolean =>
