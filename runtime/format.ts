@@ -157,19 +157,21 @@ export interface Layout {
 export interface RescaleCertificate {
   /** Name of the tensor it produces. Untrusted. */
   readonly tensor: string;
-  readonly class: "i32" | "hi32" | "limb";
+  readonly class: "i32" | "hi32" | "limb" | "wide";
   readonly form: "floor" | "tie";
   readonly select?: "odd" | "negative" | "nonnegative";
   readonly n: number;
   readonly lo: number;
   readonly hi: number;
   readonly channels: number;
-  /** Greatest number of bits over the channels: of |m|, of the unsaturated window, of the reachable accumulator. */
+  /** Greatest number of bits over the channels: of |m| (class wide: w), of the unsaturated window (the sum), of the reachable accumulator. */
   readonly mBits: number;
   readonly windowBits: number;
   readonly accBits: number;
   /** Per channel, per operand. */
   readonly m: readonly (readonly number[])[];
+  /** Class wide, per channel: the multiplier of Σ aᵢ·mᵢ, a decimal integer. */
+  readonly w?: readonly string[];
   /** Per channel: decimal integers. */
   readonly c: readonly string[];
   /** Only in the tie form, as is `h`, per channel. */

@@ -43,6 +43,7 @@ afterAll(() => {
     "i32",
     "hi32",
     "limb",
+    "wide",
     "ties",
     "m bits",
     "window",
@@ -66,7 +67,8 @@ describeZoo("certificates", () => {
       expect(ops.map((o) => o.results[0]!.name)).toEqual(rescales.map((r) => r.tensor));
       for (const [i, r] of rescales.entries()) {
         expect(r.m.length).toBe(r.channels);
-        expect(Math.max(...r.m.flat().map(bits)), r.tensor).toBe(r.mBits);
+        const multipliers = r.w?.map((w) => BigInt(w).toString(2).length) ?? r.m.flat().map(bits);
+        expect(Math.max(...multipliers), r.tensor).toBe(r.mBits);
         const form = { ...JSON.parse(JSON.stringify(rescaleOf(ops[i]!.attrs), decimal)), ...r };
         expect(checkRescale(specsOf(r), form), r.tensor).toBe(null);
       }
@@ -84,6 +86,7 @@ describeZoo("certificates", () => {
         count("class", "i32"),
         count("class", "hi32"),
         count("class", "limb"),
+        count("class", "wide"),
         count("form", "tie"),
         all("mBits"),
         all("windowBits"),

@@ -23,8 +23,8 @@ export function randomFrom(seed: number): Random {
 }
 
 /** Class and form, and the lane width of class limb. */
-export type Kind = "i32" | "hi32" | "limb32" | "limb64" | "tie";
-export const KINDS: readonly Kind[] = ["i32", "hi32", "limb32", "limb64", "tie"];
+export type Kind = "i32" | "hi32" | "limb32" | "limb64" | "wide" | "tie";
+export const KINDS: readonly Kind[] = ["i32", "hi32", "limb32", "limb64", "wide", "tie"];
 
 export interface RescaleRequest {
   readonly kind: Kind;
@@ -42,6 +42,7 @@ const classes: { readonly [K in Kind]: readonly RescaleClass[] } = {
   hi32: ["hi32"],
   limb32: ["limb"],
   limb64: ["limb"],
+  wide: ["wide"],
   tie: ["i32", "limb"],
 };
 

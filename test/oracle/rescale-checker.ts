@@ -41,6 +41,9 @@ export interface IntegerForm {
   readonly c32?: readonly number[];
   readonly c1?: readonly bigint[];
   readonly c0?: readonly bigint[];
+  /** Class wide: multiplier of the sum, and limbs of 31 bits, least first, of the constants. */
+  readonly w?: readonly (string | bigint)[];
+  readonly cLimbs?: readonly (readonly (string | bigint)[])[];
   readonly ranges: readonly (readonly (readonly [number, number])[])[];
 }
 
@@ -98,9 +101,13 @@ function exactFunction(spec: ExactMap): (a: readonly bigint[]) => bigint {
   };
 }
 
+/** Per operand. */
+const multipliers = (r: IntegerForm, channel: number): bigint[] =>
+  (r.m[channel] as readonly number[]).map((x) => BigInt(x) * BigInt(r.w?.[channel] ?? 1));
+
 /** The integer form as mathematics; lane limits are checked separately. */
 function integerFunction(r: IntegerForm, channel: number): (a: readonly bigint[]) => bigint {
-  const m = (r.m[channel] as readonly number[]).map(BigInt);
+  const m = multipliers(r, channel);
   const c = BigInt(r.c[channel] as string);
   const unit = 1n << BigInt(r.n);
   const clamp = (v: bigint) => min(max(v, BigInt(r.lo)), BigInt(r.hi));
@@ -138,6 +145,11 @@ export function checkRescale(specs: readonly ExactMap[], r: IntegerForm): Differ
 type Box = readonly (readonly [bigint, bigint])[];
 
 function compare(spec: ExactMap, r: IntegerForm, channel: number, box: Box): bigint[] | null {
+  if (r.class === "wide")
+    return spec.hi - spec.lo > 4096 && compareByDenominator(spec, r, channel, box) === null
+      ? null
+      : compareSum(spec, r, channel, box);
+  if (box.length > 2) return compareByDenominator(spec, r, channel, box);
   const exact = exactFunction(spec);
   const integer = integerFunction(r, channel);
   const [[from, to], second] = box as readonly [readonly [bigint, bigint], (readonly [bigint, bigint])?];
@@ -155,6 +167,42 @@ function compare(spec: ExactMap, r: IntegerForm, channel: number, box: Box): big
   }
   return null;
 }
+
+/**
+ * Scales in the proportion of the factors make the exact function one of the sum A = Σ a·m too: both step where A does. Returns the
+ * factors where the proportion is another, or an offending sum.
+ */
+function compareSum(spec: ExactMap, r: IntegerForm, channel: number, box: Box): bigint[] | null {
+  const factors = (r.m[channel] as readonly number[]).map(BigInt);
+  const live = factors.findIndex((f) => f !== 0n);
+  const scale = spec.scales[Math.max(0, live)] as Fraction;
+  const factor = live < 0 ? 1n : (factors[live] as bigint);
+  const step: Fraction =
+    live < 0
+      ? { num: 0n, den: 1n }
+      : factor < 0n
+        ? { num: -scale.num, den: -scale.den * factor }
+        : { num: scale.num, den: scale.den * factor };
+  for (const [i, s] of spec.scales.entries()) {
+    const [from, to] = box[i] as readonly [bigint, bigint];
+    const idle = from === 0n && to === 0n;
+    if (!idle && s.num * step.den !== (factors[i] as bigint) * step.num * s.den) return factors;
+  }
+  const [low, high] = span(factors, box);
+  const sum: ExactMap = { ...spec, scales: [step] };
+  const one: IntegerForm = { ...r, m: r.m.map(() => [1]) };
+  return compareRow(exactFunction(sum), integerFunction(one, channel), low, high, []);
+}
+
+/** Least and greatest Σ a·f over the box. */
+const span = (factors: readonly bigint[], box: Box): [bigint, bigint] =>
+  factors.reduce<[bigint, bigint]>(
+    ([low, high], f, i) => {
+      const [p, q] = box[i] as readonly [bigint, bigint];
+      return [low + min(p * f, q * f), high + max(p * f, q * f)];
+    },
+    [0n, 0n],
+  );
 
 function compareRow(
   exact: (a: readonly bigint[]) => bigint,
@@ -200,21 +248,24 @@ function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, b
   );
   const over = (x: Fraction) => (x.num * D) / x.den;
   const unit = 1n << BigInt(r.n);
-  const corners = box.reduce<bigint[][]>(
-    (list, ends) => list.flatMap((p) => ends.map((e) => [...p, e])),
-    [[]],
-  );
   const w = (a: readonly bigint[]) =>
     spec.scales.reduce((sum, s, i) => sum + over(s) * (a[i] as bigint), over(spec.offset)) +
     (before ? over(spec.zeroPoint) : 0n);
   const after = before ? 0n : spec.zeroPoint.num / spec.zeroPoint.den;
-  const m = r.m[channel] as readonly number[];
+  const m = multipliers(r, channel);
+  /** The corners of the box at which Σ a·f is least and greatest. */
+  const extremes = (factors: readonly bigint[]): bigint[][] =>
+    [false, true].map((greatest) =>
+      box.map(([from, to], i) => ((factors[i] as bigint) > 0n === greatest ? to : from)),
+    );
+  const slopes = m.map((x, i) => x * D - over(spec.scales[i] as Fraction) * unit);
   /** Error of (Σ a·m + c) / 2ⁿ against W + τ (+ shift), in units of 1 / (D·2ⁿ). */
   const errors = (c: string, tau: bigint, shift: bigint) =>
-    corners.map((a) => {
-      const v = a.reduce((sum, x, i) => sum + x * BigInt(m[i] as number), BigInt(c));
+    extremes(slopes).map((a) => {
+      const v = a.reduce((sum, x, i) => sum + x * (m[i] as bigint), BigInt(c));
       return { a, error: v * D - (w(a) + tau + shift * D) * unit };
     });
+  const corners = extremes(spec.scales.map(over));
   /** Corner at which ⌊(Σ a·m + c) / 2ⁿ⌋ may differ from the one-sided rule. */
   const miss = (c: string, rule: string, shift: bigint) => {
     const tau = rule === "floor" ? 0n : rule === "ceil" ? D : D / 2n;
@@ -255,26 +306,23 @@ function compareByDenominator(spec: ExactMap, r: IntegerForm, channel: number, b
 function addedConstant(r: IntegerForm, channel: number): bigint | undefined {
   const [c32, c1, c0] = [r.c32?.[channel], r.c1?.[channel], r.c0?.[channel]];
   if (r.class === "i32" && c32 !== undefined) return BigInt(c32);
+  if (r.class === "wide")
+    return r.cLimbs?.reduce(
+      (sum, limb, l) => sum + (BigInt(limb[channel] as string | bigint) << BigInt(31 * l)),
+      0n,
+    );
   return c1 === undefined || c0 === undefined ? undefined : (c1 << BigInt(r.L as number)) + c0;
 }
 
 /** Ranges of every intermediate of the class's recipe; a reason or null. */
 function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
-  const m = (r.m[channel] as readonly number[]).map(BigInt);
+  const m = multipliers(r, channel);
   const constants = [r.c[channel] as string, ...(r.form === "tie" ? [r.cUp?.[channel] as string] : [])].map(
     BigInt,
   );
   const [c, cUp] = constants as [bigint, bigint | undefined];
   if (cUp !== undefined && (cUp < c || cUp > c + (1n << BigInt(r.n)))) return "up and down too far apart";
-  const span = (factors: readonly bigint[]): [bigint, bigint] =>
-    factors.reduce<[bigint, bigint]>(
-      ([low, high], f, i) => {
-        const [p, q] = box[i] as readonly [bigint, bigint];
-        return [low + min(p * f, q * f), high + max(p * f, q * f)];
-      },
-      [0n, 0n],
-    );
-  const [low, high] = span(m);
+  const [low, high] = span(m, box);
   const h = BigInt(r.h[channel] as number);
   // The constant of a floor counts what is added after the shift.
   const after = r.form === "floor" ? h << BigInt(r.n) : 0n;
@@ -290,7 +338,7 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
       if (clamp(sat(sat(x) + h)) !== clamp(x + h)) return "narrowing changes an output";
     }
   }
-  const lane = r.class === "i32" ? 32 : 64;
+  const lane = r.class === "i32" ? 32 : r.class === "wide" ? 128 : 64;
   if (after !== 0n && r.class !== "hi32" && addedConstant(r, channel) !== BigInt.asIntN(lane, c - after))
     return "c is not what is added before and after the shift";
   switch (r.class) {
@@ -311,14 +359,40 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
       const width = BigInt(r.width as number);
       const m1 = m.map((x) => floorDiv(x, 1n << L));
       const m0 = m.map((x, i) => x - ((m1[i] as bigint) << L));
-      const [lowMin, lowMax] = span(m0);
+      const [lowMin, lowMax] = span(m0, box);
       const limit = (1n << L) - 1n;
       if (![...m1, ...m0].every((x) => bits(x, 32n))) return "limb of m exceeds 32 bits";
       if (!bits(lowMin, width) || !bits(lowMax + limit, width)) return "low sum overflows";
       if (!sums.every((s) => bits(floorDiv(s, 1n << L), width))) return "high sum overflows";
       return BigInt(r.n) - L < width ? null : "shift exceeds the lane";
     }
+    case "wide":
+      return checkWide(r, channel, box, c);
     default:
       return `unknown class ${r.class}`;
   }
+}
+
+/** Limbs of 31 bits: no sum of products leaves 64 bits if the exact sum has 62 and its multiplier is two bits short of its limbs. */
+function checkWide(r: IntegerForm, channel: number, box: Box, c: bigint): string | null {
+  const factors = (r.m[channel] as readonly number[]).map(BigInt);
+  const w = BigInt(r.w?.[channel] as string | bigint);
+  const size = factors.reduce((sum, f, i) => {
+    const [from, to] = box[i] as readonly [bigint, bigint];
+    return sum + max(max(from * f, -from * f), max(to * f, -to * f));
+  }, 0n);
+  if (size >= 1n << 61n) return "the exact sum exceeds 62 bits";
+  if (!box.flat().every((a) => bits(a, 32n))) return "an operand exceeds 32 bits";
+  if (!factors.every((f) => bits(f, 62n))) return "a factor exceeds two limbs";
+  const limbs = r.n >= 93 && r.cLimbs?.length !== 3 ? 3n : 2n;
+  if (w < 0n || w >= 1n << (31n * limbs - 2n)) return "w exceeds its limbs";
+  const tops = [c, ...(r.cUp ? [BigInt(r.cUp[channel] as string)] : [])].map((x) =>
+    floorDiv(x, 1n << (31n * limbs)),
+  );
+  // |A1·w| of the top limbs is below 2^60, and what is carried up is smaller.
+  if (!tops.every((x) => bits(x, 62n))) return "the top limb of c exceeds the lane";
+  const lower = (r.cLimbs ?? []).slice(0, -1).map((limb) => BigInt(limb[channel] as string | bigint));
+  if (lower.some((x) => x < 0n || x >= 1n << 31n)) return "a limb of c exceeds 31 bits";
+  const shift = BigInt(r.n) - 31n * limbs;
+  return shift >= 0n && shift < 64n ? null : "shift exceeds the lane";
 }

@@ -29,13 +29,15 @@ const perChannel = (r: Rescale): readonly (readonly unknown[])[] => {
       return [r.m, r.c, ...both, r.a0];
     case "limb":
       return [r.m, r.c, ...both, r.m1, r.m0, r.c1, r.c0];
+    case "wide":
+      return [r.m, r.c, ...both, r.w, r.m1, r.m0, ...r.wLimbs, ...r.cLimbs];
   }
 };
 
 const rescale = defineOp({
   name: "qc.rescale",
   summary:
-    "clamp(⌊(Σ aᵢ·m[c][i] + c[c]) / 2ⁿ⌋, lo, hi) per channel c, step by step as the kernels do it, or its tie form; certified equal to the `qc.requant` it replaces on the reachable range. The author chooses the result's integer type.",
+    "clamp(⌊(Σ aᵢ·m[c][i] + c[c]) / 2ⁿ⌋, lo, hi) per channel c, step by step as the kernels do it, or its tie form; class wide multiplies the exact sum by w[c]; certified equal to the `qc.requant` it replaces on the reachable range. The author chooses the result's integer type.",
   operands: ["a", "b…"],
   attrs: {
     axis: required("int", "channel axis, counted from the front of the result"),
@@ -50,7 +52,7 @@ const rescale = defineOp({
     const result = requantType(types, attrs, declared);
     if (typeof result === "string") return result;
     const r = rescaleOf(attrs);
-    if (!["i32", "hi32", "limb"].includes(r.class)) return "rescale has no known class";
+    if (!["i32", "hi32", "limb", "wide"].includes(r.class)) return "rescale has no known class";
     const lists = perChannel(r);
     if (!lists.every(Array.isArray)) return "rescale lacks a list of its class";
     const channels = result[0]!.shape[attrs.axis as number] ?? 1;

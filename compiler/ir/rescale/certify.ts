@@ -14,17 +14,18 @@ import type {
   Rescale,
   RescaleClass,
 } from "./types.ts";
+import { solveWide } from "./wide.ts";
 
 /** Shifts tried for a single constant when boundaries round both ways: only a tilt of the slope can help, and it shows early. */
 const TILT_SHIFT = 40;
 
-const CLASSES: readonly RescaleClass[] = ["i32", "hi32", "limb"];
+const CLASSES: readonly RescaleClass[] = ["i32", "hi32", "limb", "wide"];
 
 /**
  * Finds integers that reproduce `specs[channel]` for every accumulator in `ranges[channel]` (one range per operand), in the cheapest
  * class in which all channels certify, or a counterexample. lo, hi, rounding and order must be equal in all channels.
- * One operand is decided exactly; two operands too while one has at most 1,024 values, else by the common denominator, which is
- * sufficient only. Throws RangeError on malformed specs (a bug in the caller).
+ * One operand is decided exactly; two operands too while one has at most 1,024 values. Everything else is decided by the common
+ * denominator, which is sufficient only, or by the exact sum of the products (class wide), whose thresholds decide it. Throws RangeError on malformed specs (a bug in the caller).
  */
 export function certify(
   specs: readonly RequantSpec[],
@@ -84,11 +85,15 @@ export function certify(
     const wideTie = tied && pairSolved ? toLimb(pairSolved, { ...facts, tie: tied.tie }, 64) : null;
     if (tied && wideTie !== null) return finish(wideTie, tied.channels, ranges);
   }
+  const sum = tried.has("wide") ? solveWide(specs, ranges) : null;
+  if (sum !== null && typeof sum !== "string")
+    return { ok: true, rescale: sum.rescale, certificate: sum.certificate };
   const failed = "failed" in single ? single.failed : 0;
   const reason =
-    (solved ?? pairSolved)
+    sum ??
+    ((solved ?? pairSolved)
       ? `no lane of class ${[...tried].join(", ")} holds the products`
-      : "no multiplier and shift reproduce every rounding";
+      : "no multiplier and shift reproduce every rounding");
   return { ok: false, counterexample: counterexample(specs, ranges, floor, failed, solved, reason) };
 }
 
@@ -166,8 +171,8 @@ function checkSpecs(specs: readonly RequantSpec[], ranges: readonly (readonly In
       throw new RangeError("channels of one tensor share lo, hi, rounding and order");
     }
     if (!isInt32(lo) || !isInt32(hi) || lo > hi) throw new RangeError(`bad output range [${lo}, ${hi}]`);
-    if (scales.length < 1 || scales.length > 2 || ranges[i]?.length !== scales.length) {
-      throw new RangeError("a requantization has one or two operands, each with a range");
+    if (scales.length < 1 || ranges[i]?.length !== scales.length) {
+      throw new RangeError("a requantization has operands, each with a range");
     }
     if (order === "round_then_shift" && !whole(zeroPoint)) {
       throw new RangeError("round_then_shift needs an integer zero point");

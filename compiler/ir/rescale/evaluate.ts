@@ -45,6 +45,17 @@ function quotient(r: Rescale, channel: number, a: readonly number[], up: boolean
       const low = dot64(a, at(r.m0), c0) >> BigInt(r.L);
       return Number(BigInt.asIntN(32, dot64(a, at(r.m1), c1 + low) >> BigInt(r.n - r.L)));
     }
+    case "wide": {
+      const lane = (x: bigint): bigint => BigInt.asIntN(64, x);
+      const sum = lane((dot64(a, at(r.m1), 0n) << BigInt(r.L)) + dot64(a, at(r.m0), 0n));
+      const [a1, a0] = [BigInt.asIntN(32, sum >> 31n), BigInt.asUintN(31, sum)];
+      const w = r.wLimbs.map((limb) => BigInt(at(limb)));
+      const c = (up ? r.cUpLimbs : r.cLimbs).map(at);
+      let top = 0n;
+      for (let l = 0; l <= w.length; l++)
+        top = lane((top >> 31n) + (c[l] as bigint) + a1 * (w[l - 1] ?? 0n) + a0 * (w[l] ?? 0n));
+      return Number(BigInt.asIntN(32, top >> BigInt(r.n - 31 * w.length)));
+    }
   }
 }
 

@@ -14,6 +14,7 @@ export type {
   RescaleHi32,
   RescaleI32,
   RescaleLimb,
+  RescaleWide,
   Rounding,
   TieSelect,
 } from "./types.ts";

@@ -1,7 +1,12 @@
 import { add, ceil, floor, fromNumber, mul, type Rational, rational, sign, sub } from "../rational.ts";
 import { type StepRule, stepInclusive, stepOffset } from "./boundary.ts";
-import type { IntRange } from "./types.ts";
 import type { Window } from "./window.ts";
+
+/** Inclusive range of an integer of any width. */
+export interface Span {
+  readonly min: number | bigint;
+  readonly max: number | bigint;
+}
 
 /**
  * A sufficient condition for operands too wide to enumerate.
@@ -13,7 +18,7 @@ import type { Window } from "./window.ts";
  */
 export interface Lattice {
   readonly scales: readonly Rational[];
-  readonly ranges: readonly IntRange[];
+  readonly ranges: readonly Span[];
   /** offset + τ + shift. */
   readonly base: Rational;
   /** Allowed error of the quotient: [low, high). */
@@ -30,7 +35,7 @@ export function buildLattice(
   shift: number,
   lo: number,
   hi: number,
-  ranges: readonly IntRange[],
+  ranges: readonly Span[],
 ): Lattice | null {
   const [wMin, wMax] = boxExtremes(scales, ranges);
   const jFirst = Math.min(hi - shift, Math.max(lo - shift, Number(floor(add(wMin, offset)))) + 1);
@@ -55,21 +60,23 @@ export function buildLattice(
 }
 
 /** The constants that keep the error of m / 2ⁿ inside the allowed interval, or null. */
-export function latticeWindow(p: Lattice, m: readonly number[], n: number): Window | null {
+export function latticeWindow(p: Lattice, m: readonly (number | bigint)[], n: number): Window | null {
   const unit = rational(1n << BigInt(n));
-  const errors = p.scales.map((s, i) => sub(fromNumber(m[i] as number), mul(s, unit)));
+  const errors = p.scales.map((s, i) => sub(integer(m[i] as number | bigint), mul(s, unit)));
   const [errorMin, errorMax] = boxExtremes(errors, p.ranges);
   const lo = ceil(sub(mul(unit, add(p.base, p.low)), errorMin));
   const hi = ceil(sub(mul(unit, add(p.base, p.high)), errorMax)) - 1n;
   return lo <= hi ? { lo, hi } : null;
 }
 
+const integer = (m: number | bigint): Rational => (typeof m === "bigint" ? rational(m) : fromNumber(m));
+
 /** Least and greatest Σ aᵢ·sᵢ over the box. */
-function boxExtremes(scales: readonly Rational[], ranges: readonly IntRange[]): [Rational, Rational] {
+function boxExtremes(scales: readonly Rational[], ranges: readonly Span[]): [Rational, Rational] {
   let min = rational(0);
   let max = rational(0);
   scales.forEach((s, i) => {
-    const range = ranges[i] as IntRange;
+    const range = ranges[i] as Span;
     const ends = [mul(s, rational(range.min)), mul(s, rational(range.max))] as const;
     const order = sign(s) < 0 ? 1 : 0;
     min = add(min, ends[order] as Rational);

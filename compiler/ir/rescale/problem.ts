@@ -85,7 +85,7 @@ function gentle(s: Rational, span: number): Rational {
   return -s.num > limit * s.den ? rational(-limit) : s;
 }
 
-/** Steps of one operand, or of the longer operand in every row of the shorter; null when that is too much. */
+/** Steps of one operand, or of the longer operand in every row of the shorter; null when that is too much, as for more operands. */
 function enumerate(
   scales: readonly Rational[],
   offset: Rational,
@@ -95,6 +95,7 @@ function enumerate(
   lo: number,
   hi: number,
 ): Constraints | null {
+  if (scales.length > 2) return null;
   const out = emptyConstraints();
   const [s0, s1] = scales as readonly [Rational, Rational | undefined];
   const [r0, r1] = ranges as readonly [IntRange, IntRange | undefined];

@@ -38,6 +38,10 @@ export function solveAt(channel: Channel, n: number): ChannelSolution | null {
 function candidates(channel: Channel, n: number): number[][] {
   const slopes = channel[0].slopes;
   if (channel.every((p) => p.constant !== null)) return [slopes.map(() => 0)];
+  if (slopes.length > 2) {
+    const nearest = slopes.map((s) => multipliers(s, n)[0]);
+    return nearest.every((m) => m !== undefined) ? [nearest] : [];
+  }
   const [first, second] = slopes.map((s) => multipliers(s, n));
   if (first === undefined) return [];
   if (second === undefined) return first.map((m) => [m]);

@@ -5,6 +5,7 @@
 import { add, mul, type Rational, rational, sub } from "../rational.ts";
 import { isInt32, narrowFor, productRange } from "./lanes.ts";
 import type { RequantSpec, Rescale } from "./types.ts";
+import { limbsOf } from "./wide.ts";
 
 /** The certificate that goes with a rescale: widths, reachable ranges and the exact map, each per channel. */
 export interface RescaleProof {
@@ -28,11 +29,23 @@ export type OperandShifts = readonly (readonly number[])[];
 const spread = <T>(list: readonly T[], n: number): readonly T[] =>
   list.length === n || list.length === 0 ? list : Array.from({ length: n }, () => list[0]!);
 
+/** Whether every partial sum of moved operands stays inside 62 bits. */
+const sumFits = (m: Rescale["m"], ranges: RescaleProof["ranges"], shifts: OperandShifts): boolean =>
+  shifts.every(
+    (row, c) =>
+      row.reduce((size, s, i) => {
+        const [min, max] = ranges[c]![i]!;
+        return size + Math.abs(m[c]![i]!) * Math.max(Math.abs(min + s), Math.abs(max + s));
+      }, 0) <
+      2 ** 61,
+  );
+
 /** Whether the moved operands still fit int32 where the rescale needs that. */
 export function shiftable(r: Rescale, proof: RescaleProof | null, shifts: OperandShifts): boolean {
-  if (r.class !== "limb" || r.width === 32) return true;
+  if (r.class !== "wide" && (r.class !== "limb" || r.width === 32)) return true;
   if (proof === null) return false;
   const ranges = spread(proof.ranges, shifts.length);
+  if (r.class === "wide" && !sumFits(spread(r.m, shifts.length), ranges, shifts)) return false;
   return shifts.every((row, c) =>
     row.every((s, i) =>
       ranges[c]![i]!.every((bound) => isInt32(bound + s) || ranges[c]![i]![0] > ranges[c]![i]![1]),
@@ -49,6 +62,7 @@ export function shiftRescale(
 ): Rescale | undefined {
   const n = shifts.length;
   const m = spread(r.m, n);
+  const factor = (c: number): bigint => (r.class === "wide" ? spread(r.w, n)[c]! : 1n);
   /** Σ mᵢ·sᵢ of each channel for the multipliers of one limb. */
   const moved = (factors: readonly (readonly number[])[]): bigint[] =>
     spread(factors, n).map((row, c) =>
@@ -56,16 +70,18 @@ export function shiftRescale(
     );
   const less = (list: readonly bigint[], by: readonly bigint[]): bigint[] =>
     spread(list, n).map((x, c) => x - by[c]!);
-  const all = moved(m);
+  const all = moved(m).map((sum, c) => sum * factor(c));
   const step = BigInt(k) << BigInt(r.n);
   const sums =
     proof &&
-    spread(proof.ranges, n).map((row, c) =>
-      productRange(
-        m[c]!,
-        row.map(([min, max]) => ({ min, max })),
-      ),
-    );
+    spread(proof.ranges, n)
+      .map((row, c) =>
+        productRange(
+          m[c]!,
+          row.map(([min, max]) => ({ min, max })),
+        ),
+      )
+      .map(({ lo, hi }, c) => ({ lo: lo * factor(c), hi: hi * factor(c) }));
   const fits = (x: bigint): boolean => BigInt.asIntN(32, x) === x;
   const h = spread(r.h, n);
 
@@ -125,6 +141,21 @@ export function shiftRescale(
         c0: less(r.c0, low),
         c1Up: less(r.c1Up, high),
         c0Up: less(r.c0Up, low),
+      };
+    }
+    case "wide": {
+      const inner = (list: readonly bigint[], after: bigint): bigint[] =>
+        list.map((c, i) => c - BigInt(spread(newH, n)[i]!) * after);
+      const unit = r.form === "floor" ? 1n << BigInt(r.n) : 0n;
+      return {
+        ...r,
+        ...common,
+        m1: spread(r.m1, n),
+        m0: spread(r.m0, n),
+        w: spread(r.w, n),
+        wLimbs: r.wLimbs.map((limb) => spread(limb, n)),
+        cLimbs: limbsOf(inner(common.c, unit), r.cLimbs.length),
+        cUpLimbs: limbsOf(common.cUp, r.cUpLimbs.length),
       };
     }
   }

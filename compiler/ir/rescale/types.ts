@@ -11,7 +11,7 @@ export type { Rounding } from "../rational.ts";
  * `offset` is in units of the output step (a real bias divided by the output scale).
  */
 export interface RequantSpec {
-  /** One exact multiplier per integer operand (1 or 2), any sign, zero allowed. */
+  /** One exact multiplier per integer operand, any sign, zero allowed. */
   readonly scales: readonly Rational[];
   readonly offset: Rational;
   readonly zeroPoint: Rational;
@@ -27,7 +27,7 @@ export interface IntRange {
   readonly max: number;
 }
 
-export type RescaleClass = "i32" | "hi32" | "limb";
+export type RescaleClass = "i32" | "hi32" | "limb" | "wide";
 
 /**
  * Which of `down` and `up` the tie form takes, from the integer `down` (all lanes i32):
@@ -62,7 +62,7 @@ interface RescaleBase {
    */
   readonly h: readonly number[];
   readonly narrow: "i16" | "i32";
-  /** [channel][operand], signed, |m| < 2^53. */
+  /** [channel][operand], signed, |m| < 2^53. In class wide the factors of the exact sum, whose multiplier is w. */
   readonly m: readonly (readonly number[])[];
   /**
    * Per channel. Floor form: everything at once, so y = clamp(⌊(Σᵢ aᵢ·mᵢ + c) / 2ⁿ⌋, lo, hi) in every class (in class hi32 it
@@ -118,17 +118,40 @@ export interface RescaleLimb extends RescaleBase {
   readonly c0Up: readonly bigint[];
 }
 
+/**
+ * The sum A = Σᵢ aᵢ·mᵢ is exact, |A| < 2^61, and q(c)(a) = ⌊(A·w + c) / 2ⁿ⌋. In 64-bit lanes, with limbs of 31 bits, A = A1·2^31 + A0,
+ * w of W = 2 or 3 limbs and c of W + 1, all but the last limb not negative:
+ *
+ *     A = ((Σᵢ aᵢ·m1ᵢ) << L) + Σᵢ aᵢ·m0ᵢ              m = m1·2^L + m0; L = 0 means m1 = 0
+ *     t₋₁ = 0,  tₗ = (A1·wₗ₋₁ + A0·wₗ + cₗ + tₗ₋₁) >> 31  for l < W
+ *     q = (A1·w_{W−1} + c_W + t_{W−1}) >> (n − 31·W), truncated to i32
+ *
+ * All factors fit int32 and 0 ≤ n − 31·W < 64, so the products are those of 32×32→64 multiplies. 0 ≤ w < 2^(31·W − 2).
+ */
+export interface RescaleWide extends RescaleBase {
+  readonly class: "wide";
+  readonly w: readonly bigint[];
+  readonly L: number;
+  readonly m1: readonly (readonly number[])[];
+  readonly m0: readonly (readonly number[])[];
+  /** [limb][channel], least limb first. */
+  readonly wLimbs: readonly (readonly number[])[];
+  readonly cLimbs: readonly (readonly bigint[])[];
+  /** Limbs of cUp; without entries for the floor form. */
+  readonly cUpLimbs: readonly (readonly bigint[])[];
+}
+
 /** Certified integer requantization of a tensor; all channels share form, class, n, k, L and width. */
-export type Rescale = RescaleI32 | RescaleHi32 | RescaleLimb;
+export type Rescale = RescaleI32 | RescaleHi32 | RescaleLimb | RescaleWide;
 
 /** What was proved, for `inspect` and the manifest. */
 export interface Certificate {
   readonly class: RescaleClass;
   readonly form: "floor" | "tie";
   readonly n: number;
-  /** Bits of the largest |m|. */
+  /** Bits of the largest |m|, in class wide of the largest w. */
   readonly mBits: number;
-  /** Signed bits of the widest accumulator window in which an output does not saturate. */
+  /** Signed bits of the widest accumulator window in which an output does not saturate; in class wide of the widest sum. */
   readonly windowBits: number;
   /** Signed bits of the widest reachable accumulator. */
   readonly accBits: number;
@@ -153,6 +176,6 @@ export type Certified =
   | { readonly ok: false; readonly counterexample: Counterexample };
 
 export interface CertifyOptions {
-  /** Classes to try, always in the order i32, hi32, limb. Default: all. */
+  /** Classes to try, always in the order i32, hi32, limb, wide. Default: all. */
   readonly classes?: readonly RescaleClass[];
 }

@@ -1,6 +1,6 @@
 /** The certified recipes of compiler/ir/rescale/types.ts as vector code: accumulators → the rounded i32 lane v. */
 import { type Expr, type OpName, op } from "../../ir/kernel/ir.ts";
-import type { Rescale, RescaleI32, RescaleLimb, TieSelect } from "../../ir/rescale/types.ts";
+import type { Rescale, RescaleI32, RescaleLimb, RescaleWide, TieSelect } from "../../ir/rescale/types.ts";
 import type { Constant, ConstantPool, Site } from "./epilogue-constants.ts";
 
 /** v of group j from one i32x4 per operand; in class hi32 the accumulator includes a0. */
@@ -20,6 +20,16 @@ export function recipeOf(r: Rescale, pool: ConstantPool): Recipe {
     case "limb": {
       const build = r.width === 32 ? recipeLimb32 : recipeLimb64;
       return tied(r, build(r, pool, r.c1, r.c0, ""), () => build(r, pool, r.c1Up, r.c0Up, "_up"));
+    }
+    case "wide": {
+      const sum = exactSum(r, pool);
+      const down = wideQuotient(r, pool, r.cLimbs, "");
+      const up = r.form === "floor" ? down : wideQuotient(r, pool, r.cUpLimbs, "_up");
+      return (site, j, acc) => {
+        const limbs = sum(site, j, acc);
+        const d = site.block.bind(down(site, j, limbs), "down");
+        return r.form === "floor" ? d : select(site, d, up(site, j, limbs), r.select ?? "odd");
+      };
     }
   }
 }
@@ -139,5 +149,82 @@ function recipeLimb64(
       return site.block.bind(sum, "wide");
     };
     return truncated(half(0), half(1), r.n - r.L);
+  };
+}
+
+/** The two 31-bit limbs of a sum, in i32 lanes. */
+interface Limbs {
+  readonly high: Expr;
+  readonly low: Expr;
+}
+
+const extmul = (h: 0 | 1): OpName => (h === 0 ? "extmul_low_s.i64x2" : "extmul_high_s.i64x2");
+
+/** Σ aᵢ·mᵢ in i64 lanes. */
+function exactSum(
+  r: RescaleWide,
+  pool: ConstantPool,
+): (site: Site, j: number, acc: readonly Expr[]) => Limbs {
+  const tables = (m: readonly (readonly number[])[], hint: string): (Constant | undefined)[] =>
+    (m[0] ?? []).map((_, i) => {
+      const values = column(m, i);
+      return allAre(values, 0) ? undefined : pool.table32(values, `${hint}${i || ""}`);
+    });
+  const m0 = tables(r.m0, "m0_");
+  const m1 = r.L > 0 ? tables(r.m1, "m1_") : [];
+  const mask = pool.splat(0x7fff_ffff);
+  return (site, j, acc) => {
+    const bound = acc.map((a) => site.block.bind(a, "a"));
+    const dot = (h: 0 | 1, m: readonly (Constant | undefined)[]): Expr | undefined => {
+      let sum: Expr | undefined;
+      m.forEach((f, i) => {
+        if (f === undefined) return;
+        const term = op(extmul(h), [bound[i]!, f(site, j)]);
+        sum = sum === undefined ? term : op("add.i64x2", [sum, term]);
+      });
+      return sum;
+    };
+    const half = (h: 0 | 1): Expr => {
+      const low = dot(h, m0);
+      const high = dot(h, m1);
+      const raised = high && op("shl.i64x2", [high], [r.L]);
+      const sum = low && raised ? op("add.i64x2", [raised, low]) : (low ?? raised);
+      return site.block.bind(sum ?? op(extmul(h), [pool.splat(0), pool.splat(0)]), "sum");
+    };
+    const sums = [half(0), half(1)] as const;
+    const shifted = sums.map((x) => op("shr_s.i64x2", [x], [31]));
+    return {
+      high: site.block.bind(op("truncate.i32x4", [shifted[0]!, shifted[1]!]), "high"),
+      low: site.block.bind(op("and.i32x4", [op("truncate.i32x4", [sums[0], sums[1]]), mask]), "low"),
+    };
+  };
+}
+
+/** ⌊(A·w + c) / 2ⁿ⌋, limb by limb. */
+function wideQuotient(
+  r: RescaleWide,
+  pool: ConstantPool,
+  constants: readonly (readonly bigint[])[],
+  suffix: string,
+): (site: Site, j: number, sum: Limbs) => Expr {
+  const w = r.wLimbs.map((limb, l) => pool.table32(limb, `w${l}_`));
+  const c = constants.map((limb, l) => (allAre(limb, 0n) ? undefined : pool.table64(limb, `c${l}${suffix}`)));
+  return (site, j, { high, low }) => {
+    const half = (h: 0 | 1): Expr => {
+      let sum: Expr | undefined;
+      for (let l = 0; l < c.length; l++) {
+        const carry = sum && op("shr_s.i64x2", [site.block.bind(sum, "wide")], [31]);
+        const [below, own] = [w[l - 1], w[l]];
+        const terms = [
+          carry,
+          below && op(extmul(h), [high, below(site, j)]),
+          own && op(extmul(h), [low, own(site, j)]),
+          c[l]?.(site, j, h),
+        ].filter((t) => t !== undefined);
+        sum = terms.reduce((a, b) => op("add.i64x2", [a, b]));
+      }
+      return site.block.bind(sum!, "wide");
+    };
+    return truncated(half(0), half(1), r.n - 31 * w.length);
   };
 }

@@ -80,7 +80,8 @@ export function createEpilogue(options: EpilogueOptions): Epilogue {
 function isUniform(r: Rescale): boolean {
   const same = (list: readonly unknown[]): boolean => list.every((x) => x === list[0]);
   const rows = r.m.every((row) => row.every((m, i) => m === r.m[0]![i]));
-  return rows && same(r.c) && same(r.cUp) && same(r.h) && (r.class !== "hi32" || same(r.a0));
+  const own = r.class === "hi32" ? r.a0 : r.class === "wide" ? r.w : [];
+  return rows && same(r.c) && same(r.cUp) && same(r.h) && same(own);
 }
 
 /** Computes and packs groups so that the constants of one j are used by all rows one after another. */

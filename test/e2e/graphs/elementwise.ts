@@ -141,9 +141,14 @@ export const elementwiseCases: readonly GraphCase[] = [
       ),
     { errors: ["QC2101"] },
   ),
-  graphCase("sum of three", (g) => y(g, g.op("Sum", [x(g), x(g, image, 0.3, 4), x(g, image, 0.5, 4)])), {
-    errors: ["QC3003"],
+  graphCase("sum of three", (g) => y(g, g.op("Sum", [x(g), x(g, image, 0.3, 4), x(g, image, 0.5, 4)]))),
+  graphCase("sum of six, one subtracted, with relu", (g) => {
+    const terms = Array.from({ length: 5 }, (_, i) => x(g, image, 0.013 + 0.0171 * i, 9 * i));
+    return y(g, g.op("Relu", [g.op("Sub", [g.op("Sum", [x(g), ...terms.slice(0, 4)]), terms[4]!])]), 0.31, 7);
   }),
+  graphCase("sum of three into 16 bits", (g) => [
+    g.q(g.op("Sum", [x(g), x(g, image, 0.3, 4), x(g, image, 0.5, 4)]), 0.0007, 0, { type: "int16" }),
+  ]),
   graphCase("sums chained with one operand twice", (g) => {
     const a = x(g);
     const b = x(g, image, 0.3, 4);

@@ -39,6 +39,7 @@ export function rescaleCertificate({
     windowBits,
     accBits,
     m,
+    ...(rescale.class === "wide" && { w: rescale.w.map(String) }),
     c: rescale.c.map(String),
     ...(form === "tie" && { cUp: rescale.cUp.map(String), h }),
     ranges: ranges.map((channel) => channel.map(({ min, max }) => [min, max] as const)),
