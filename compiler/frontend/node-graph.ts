@@ -50,9 +50,6 @@ const operatorName = ({ domain, op }: OnnxNode): string => (domain === "" ? op :
 const describe = ({ name, outputs }: OnnxNode): string =>
   name === "" ? `making ${quote(outputs[0] ?? "")}` : quote(name);
 
-/** Operators whose scales follow from the data of each run. */
-const DYNAMIC = ["DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"];
-
 /** Operators with bodies of their own. */
 const CONTROL_FLOW = ["If", "Loop", "Scan", "SequenceMap"];
 
@@ -305,8 +302,6 @@ export function createNodeGraph(
   };
 
   const reasonFor = (node: OnnxNode, imported: boolean): string => {
-    if (DYNAMIC.includes(node.op))
-      return "dynamic quantization, whose scales each run would choose, is not built yet";
     if (isQonnx(node)) return "qc does not read this QONNX operator yet";
     if (imported) return `the model imports no operator set for domain ${quote(node.domain)}`;
     if (node.domain === "" && CONTROL_FLOW.includes(node.op))

@@ -1,5 +1,5 @@
 /** Messages about float islands. */
-import { type Diagnostic, plain } from "./diagnostics.ts";
+import { type Diagnostic, plain, quote } from "./diagnostics.ts";
 import { diagnostic } from "./messages.ts";
 import type { Op } from "./module.ts";
 
@@ -34,5 +34,27 @@ export const nothingToAllow = (name: string): Diagnostic =>
     `no node and no tensor is called ${plain(name)}, so nothing there can be allowed to run in float`,
     {
       fixes: ["give names of nodes or of tensors they make, as the file has them"],
+    },
+  );
+
+/** A scale that is computed from the tensor it is for: every inference has its own, as a float32. */
+export const runtimeScale = (op: Op, tensor: string): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2148",
+    `${named(op)} computes the scale of ${quote(tensor)} at run time, as a float32, and no float is allowed`,
+    {
+      ...(op.loc && { loc: op.loc }),
+      tensor,
+      notes: [
+        {
+          label: "meaning",
+          text: "dynamic quantization: products of these integers are integer, their scales and what follows are float",
+        },
+      ],
+      fixes: [
+        "allow it: --allow-float (allowFloat: true)",
+        "quantize statically, with calibration data (onnxruntime.quantization.quantize_static) or by training",
+      ],
     },
   );

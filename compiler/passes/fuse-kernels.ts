@@ -95,7 +95,7 @@ function chain(
   taken: ReadonlySet<Op>,
 ): Op[] {
   const ops = [root];
-  if (isFloatElementwise(root)) return floatChain(root, users, results, taken);
+  if (beginsFloatChain(root)) return floatChain(root, users, results, taken);
   if (!roots.has(root.name)) return ops;
   const started = root.name === "qc.rescale" || root.name === "qc.max_pool";
   const dense = isDense(root);
@@ -118,6 +118,9 @@ function chain(
 
 const isFloatElementwise = (op: Op): boolean => hasTrait(op, "float") && hasTrait(op, "elementwise");
 
+/** Accumulators on their way to a float island begin a chain of its ops. */
+const beginsFloatChain = (op: Op): boolean => isFloatElementwise(op) || op.name === "qc.sub_product";
+
 /** Elementwise ops of a float island, one after another on tensors of one shape. */
 function floatChain(
   root: Op,
@@ -132,8 +135,8 @@ function floatChain(
     const ends = op === undefined || more.length > 0 || results.has(value) || taken.has(op);
     if (ends || !isFloatElementwise(op) || !sameShape(op.results[0]!.type.shape, value.type.shape))
       return ops;
-    // An integer ends the chain.
-    if (value.type.elem.kind !== "float") return ops;
+    // An integer made from floats ends the chain.
+    if (value.type.elem.kind !== "float" && hasTrait(ops.at(-1)!, "float")) return ops;
     ops.push(op);
   }
 }

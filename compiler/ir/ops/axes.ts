@@ -98,7 +98,16 @@ export const reducedShape = (
   keepdims ? shape.map((d, i) => (axes.includes(i) ? 1 : d)) : shape.filter((_, i) => !axes.includes(i));
 
 /** Sums over `axes` in float64; the result is row-major over the remaining axes. */
-export function sumOver(x: Dense, axes: readonly number[]): Float64Array {
+export const sumOver = (x: Dense, axes: readonly number[]): Float64Array =>
+  foldOver(x, axes, 0, (a, b) => a + b);
+
+/** pick(… pick(start, first), …) over `axes` in float64, in row-major order; row-major over the remaining axes. */
+export function foldOver(
+  x: Dense,
+  axes: readonly number[],
+  start: number,
+  pick: (a: number, b: number) => number,
+): Float64Array {
   const kept = x.shape.map((_, i) => i).filter((i) => !axes.includes(i));
   const order = [...kept, ...axes];
   const strides = stridesOf(x.shape);
@@ -111,8 +120,8 @@ export function sumOver(x: Dense, axes: readonly number[]): Float64Array {
   const n = sizeOf(axes.map((a) => x.shape[a]!));
   const out = new Float64Array(sizeOf(kept.map((a) => x.shape[a]!)));
   for (let i = 0; i < out.length; i++) {
-    let s = 0;
-    for (let j = 0; j < n; j++) s += moved[i * n + j]!;
+    let s = start;
+    for (let j = 0; j < n; j++) s = pick(s, moved[i * n + j]!);
     out[i] = s;
   }
   return out;

@@ -2,7 +2,7 @@
 import type { Attrs, Dense } from "../module.ts";
 import { defineOp, type OpDef } from "../op.ts";
 import { sizeOf, type TensorType } from "../types.ts";
-import { axesIn, axisIn, reducedShape, sumOver } from "./axes.ts";
+import { axesIn, axisIn, foldOver, reducedShape, sumOver } from "./axes.ts";
 import { allOf, floats, ints, optional, required } from "./define.ts";
 import { emptyWindow, tapTable, windowOf, windowShape } from "./window.ts";
 
@@ -109,6 +109,30 @@ const reduce = (name: string, summary: string, finish: (sum: number, n: number) 
     },
   });
 
+const extreme = (
+  name: string,
+  summary: string,
+  start: number,
+  pick: (a: number, b: number) => number,
+): OpDef =>
+  defineOp({
+    name: `float.${name}`,
+    summary,
+    operands: ["x"],
+    attrs: {
+      axes: required("ints", "axes to reduce, counted from the front"),
+      keepdims: optional("bool", "reduced axes stay with size 1", true),
+    },
+    traits: ["float"],
+    infer: ([x], attrs) => {
+      const bad = allOf("float", [x!]);
+      if (bad) return bad;
+      if (!axesIn(ints(attrs.axes), x!.shape.length)) return "axes must be distinct axes of x";
+      return [{ shape: reducedShape(x!.shape, ints(attrs.axes), attrs.keepdims === true), elem: x!.elem }];
+    },
+    evaluate: ([x], attrs, [type]) => [floats(type!, foldOver(x!, ints(attrs.axes), start, pick))],
+  });
+
 const softmax = defineOp({
   name: "float.softmax",
   summary: "e^(x − max) / Σ e^(x − max) along `axis`.",
@@ -144,5 +168,7 @@ export const floatWindowOps: readonly OpDef[] = [
   averagePool,
   reduce("reduce_mean", "The mean over `axes`.", (s, n) => s / n),
   reduce("reduce_sum", "The sum over `axes`.", (s) => s),
+  extreme("reduce_max", "The greatest element over `axes`.", Number.NEGATIVE_INFINITY, Math.max),
+  extreme("reduce_min", "The least element over `axes`.", Number.POSITIVE_INFINITY, Math.min),
   softmax,
 ];

@@ -180,6 +180,27 @@ const mul = defineOp({
   },
 });
 
+const subProduct = defineOp({
+  name: "qc.sub_product",
+  summary:
+    "x − a·b, numpy broadcasting: a product of integers less what its zero points add to it. The author chooses the result's integer type.",
+  operands: ["x", "a", "b"],
+  attrs: {},
+  traits: ["elementwise"],
+  infer: (types, _, declared): Inferred => {
+    const bad = allOf("int", types);
+    if (bad) return bad;
+    const shape = broadcastShapes(...types.map((t) => t.shape));
+    return shape ? chosenInt(shape, declared, I32) : "the operands' shapes do not broadcast";
+  },
+  evaluate: (operands, _, [type]) => {
+    const [x, a, b] = operands.map((d) => broadcastTo(d, type!.shape));
+    const out = new Float64Array(x!.length);
+    for (let i = 0; i < out.length; i++) out[i] = x![i]! - a![i]! * b![i]!;
+    return [storeInts(out, type!)];
+  },
+});
+
 const reduceSum = defineOp({
   name: "qc.reduce_sum",
   summary: "The sum over `axes`. The author chooses the result's integer type.",
@@ -199,4 +220,4 @@ const reduceSum = defineOp({
   evaluate: ([x], attrs, [type]) => [storeInts(sumOver(x!, ints(attrs.axes)), type!)],
 });
 
-export const integerLinearOps: readonly OpDef[] = [conv, convTranspose, product, mul, reduceSum];
+export const integerLinearOps: readonly OpDef[] = [conv, convTranspose, product, mul, subProduct, reduceSum];

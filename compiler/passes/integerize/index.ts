@@ -5,7 +5,7 @@
 
 import { createBuilder } from "../../ir/builder.ts";
 import { type Diagnostic, fail, ok } from "../../ir/diagnostics.ts";
-import { nothingToAllow } from "../../ir/messages-float.ts";
+import { nothingToAllow, runtimeScale } from "../../ir/messages-float.ts";
 import { constantNotFinite, floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
 import {
   type Dense,
@@ -25,6 +25,7 @@ import { dce } from "../../ir/rewriter.ts";
 import type { QuantType } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { liftElementwise } from "./elementwise.ts";
+import { liftShiftedConv } from "./conv-shifted.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
 import { createIslands, type Islands } from "./islands.ts";
 import { liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
@@ -48,12 +49,14 @@ export interface IntegerizeOptions {
 }
 
 /** Rules by op name; elementwise float ops and data movement are found by trait. */
+const EXTREMES = { "float.reduce_max": liftExtreme, "float.reduce_min": liftExtreme } as const;
+
 const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   const: liftConst,
   "quant.quantize": (ctx, op) => liftExact(ctx, op) ?? liftQuantize(ctx, op),
   "quant.threshold": liftThreshold,
   "quant.dequantize": liftDequantize,
-  "float.conv": liftConv,
+  "float.conv": (ctx, op) => liftShiftedConv(ctx, op) ?? liftConv(ctx, op),
   "float.conv_transpose": liftConvTranspose,
   "float.matmul": liftMatmul,
   "float.average_pool": liftAveragePool,
@@ -62,6 +65,7 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.reduce_sum": (ctx, op) => liftReduce(withGrid(ctx, op), op, false),
   "float.softmax": liftSoftmax,
   "float.normalize": liftNormalize,
+  ...EXTREMES,
 };
 
 function lift(ctx: Context, op: Op): Rep {
@@ -104,6 +108,14 @@ function liftConst(ctx: Context, op: Op): Rep {
 
 /** Real value of a quantizer's integers: S·(q − z). */
 function liftDequantize(ctx: Context, op: Op): Rep {
+/** The ends of a tensor's range are there to make a scale of: one report for both. */
+function liftExtreme(ctx: Context, op: Op): Rep {
+  const operand = op.operands[0]!;
+  const first = ctx.users(operand).find((user) => user.name in EXTREMES);
+  if (ctx.rep(operand).kind !== "poison" && first === op) ctx.report(runtimeScale(op, operand.name));
+  return poison(op.results[0]!.type.shape);
+}
+
   const operand = op.operands[0]!;
   const rep = ctx.rep(operand);
   const shape = op.results[0]!.type.shape;

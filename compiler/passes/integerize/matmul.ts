@@ -7,6 +7,7 @@ import { accumulator, linear, single, weightGrid } from "./linear.ts";
 import { intervalOf } from "./ranges.ts";
 import { at, type Constant, type PerChannel, type Rep, zeroPoint } from "./rep.ts";
 import { columnSums, integerConst, productSums } from "./weights.ts";
+import { type Shifted, shiftedOf } from "./shifted.ts";
 import { centred } from "./zero.ts";
 
 /** (q − zero)·scale; `scale` varies along an axis counted from the end of the shape. */
@@ -35,6 +36,8 @@ function byMatrix(ctx: Context, op: Op, b: Constant): Rep {
   const [av, bv] = op.operands as [Value, Value];
   const shape = op.results[0]!.type.shape;
   const a = single(ctx, op, ctx.rep(av), av);
+  const shifted = shiftedOf(ctx, av);
+  if (shifted && (shifted.zero.type.shape.at(-1) ?? 1) === 1) return byMatrixShifted(ctx, op, shifted, b);
   const grid = a && weightGrid(ctx, op, b, bv, 1);
   if (a === undefined || grid === undefined) return poison(shape);
   const [k, n] = bv.type.shape as [number, number];
@@ -59,6 +62,31 @@ function byMatrix(ctx: Context, op: Op, b: Constant): Rep {
 /** An operand whose sum runs along axis `inner`, counted from the end; reports what no single product of integers expresses. */
 function factor(ctx: Context, op: Op, v: Value, inner: number): Factor | undefined {
   const rep = ctx.rep(v);
+/** Σ_k (x − z)·b[k, n] = Σ_k x·b[k, n] − z·Σ_k b[k, n]: the product is one of integers as they are. */
+function byMatrixShifted(ctx: Context, op: Op, { x, zero, range }: Shifted, b: Constant): Rep {
+  const bv = op.operands[1]!;
+  const shape = op.results[0]!.type.shape;
+  const grid = weightGrid(ctx, op, b, bv, 1);
+  if (grid === undefined) return poison(shape);
+  const [k, n] = bv.type.shape as [number, number];
+  const columns = columnSums(grid.q, k, n);
+  const [raw, sums] = [productSums(columns, intervalOf(x)), productSums(columns, range)];
+  const rawType = accumulator(ctx, op, shape, raw.min, raw.max);
+  const type = rawType && accumulator(ctx, op, shape, sums.min, sums.max);
+  if (rawType === undefined || type === undefined) return poison(shape);
+  const weights = integerConst(ctx, grid.q, bv.type.shape, bv.name);
+  const attrs = { a_zero: 0, b_zero: 0 };
+  const acc = ctx.emit("qc.matmul", [x, weights], attrs, { ...named(op), type: rawType });
+  const sum = integerConst(ctx, Int32Array.from(columns.sum), [n], `${bv.name}_sums`);
+  return linear(
+    op,
+    ctx.emit("qc.sub_product", [acc, zero, sum], {}, { ...named(op), type }),
+    grid.scale,
+    [ZERO],
+    1,
+  );
+}
+
   if (rep.kind === "constant") {
     const { grid, shape } = rep;
     const axis = grid === undefined || grid.scale.length === 1 ? 1 : shape.length - grid.axis;

@@ -5,6 +5,7 @@ import { attentionImporters } from "./attention.ts";
 import { compositionImporters } from "./composition.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
+import { dynamicImporters } from "./dynamic.ts";
 import { einsumImporters } from "./einsum.ts";
 import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
@@ -34,6 +35,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...qlinearImporters,
   ...integerImporters,
   ...convImporters,
+  ...dynamicImporters,
   ...matmulImporters,
   ...einsumImporters,
   ...elementwiseImporters,

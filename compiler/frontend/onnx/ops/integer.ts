@@ -16,6 +16,14 @@ import { matmulImporters } from "./matmul.ts";
 import { axisAttribute, onReals, within } from "./qlinear-lift.ts";
 import { WINDOW_ATTRIBUTES } from "./window.ts";
 
+/** The exact MatMul of inputs 0 and 1 less their zero points, as integers. */
+export function integerMatmul(n: NodeImport, zeroA: number, zeroB: number): Operand {
+  const rank = (i: number): number => input(n, i).shape.length;
+  const a = centred(n, 0, zeroA, Math.max(0, rank(0) - 2));
+  const b = centred(n, 1, zeroB, Math.max(0, rank(1) - 1));
+  return exact(n, onReals(n, matmulImporters, "MatMul", [a, b]));
+}
+
 /** Input `data` less the zero point at input `zeroPoint`: one for the tensor, or one per index of `axis`. */
 function centred(n: NodeImport, data: number, zeroPoint: number, axis: number): Operand {
   const [x, zero] = [input(n, data), n.inputs[zeroPoint]];
@@ -79,12 +87,7 @@ export const integerImporters: readonly Importer[] = [
     since: 10,
     inputs: [2, 4],
     quantized: plain([0, 2], [1, 3]),
-    run: (n) => {
-      const rank = (i: number): number => input(n, i).shape.length;
-      const a = centred(n, 0, 2, Math.max(0, rank(0) - 2));
-      const b = centred(n, 1, 3, Math.max(0, rank(1) - 1));
-      return exact(n, onReals(n, matmulImporters, "MatMul", [a, b]));
-    },
+    run: (n) => integerMatmul(n, 2, 3),
   },
   {
     op: "MulInteger",

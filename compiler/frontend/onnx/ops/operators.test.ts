@@ -460,6 +460,10 @@ test("each importer is exercised", () => {
     "ReduceProd",
     "Swish",
     "RMSNormalization",
+    // Whose scales are those of each run: test/e2e/dynamic.test.ts.
+    "DynamicQuantizeLinear",
+    "DynamicQuantizeMatMul",
+    "MatMulIntegerToFloat",
     // Newer than onnxruntime here; the standard's node tests run it.
     "Attention",
     // Of positions, which are no floats; they do too.

@@ -34,6 +34,7 @@ import {
   ftrunc,
   i,
   iadd,
+  imul,
   isub,
   or,
   select,
@@ -105,6 +106,7 @@ export const lanesOf: { readonly [op: string]: Lanes } = {
   "float.thresholded_relu": (_, [x], a) => and(x!, flt(real(a, "alpha"), x!)),
   "float.hard_sigmoid": (_, [x], a) => within(fadd(fmul(x!, real(a, "alpha")), real(a, "beta")), zero, one),
   "float.cast": (_, [x]) => x!,
+  "qc.sub_product": plain((x, a, b) => isub(x!, imul(a!, b!))),
   "float.from_int": (_, [t, z, s, o], a) => {
     const zeros = a.zeros as readonly number[];
     const offsets = a.offsets as readonly number[];

@@ -30,6 +30,7 @@ export const and: Fn = fn("and.i32x4");
 export const or: Fn = fn("or.i32x4");
 export const iadd: Fn = fn("add.i32x4");
 export const isub: Fn = fn("sub.i32x4");
+export const imul: Fn = fn("mul.i32x4");
 export const shl = (x: Expr, n: number): Expr => op("shl.i32x4", [x], [n]);
 export const sar = (x: Expr, n: number): Expr => op("shr_s.i32x4", [x], [n]);
 

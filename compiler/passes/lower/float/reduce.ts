@@ -1,4 +1,4 @@
-/** Sums, means, softmax and normalizations of float tensors. */
+/** Sums, means, extremes, softmax and normalizations of float tensors. */
 import { type Expr, load } from "../../../ir/kernel/ir.ts";
 import { attr } from "../../../ir/op.ts";
 import { type Block, createKernel } from "../block.ts";
@@ -7,7 +7,7 @@ import { stepsOf } from "../epilogue-stage.ts";
 import type { Layout } from "../layout.ts";
 import type { Lowered, Stage } from "../stage.ts";
 import { exp } from "./functions.ts";
-import { f, fadd, fdiv, feq, fmax, fmul, fsqrt, fsub, select } from "./lanes.ts";
+import { f, fadd, fdiv, feq, fmax, fmin, fmul, fsqrt, fsub, select } from "./lanes.ts";
 import { eachRow, type Row, storeLanes } from "./rows.ts";
 
 const sum = (row: Row, b: Block): Expr => row.fold(b, 0, (_, acc, x) => fadd(acc, x), fadd);
@@ -29,6 +29,23 @@ export function lowerFloatReduce(stage: Stage): Lowered | undefined {
       eachRow(k.block, from(), y, axes, (b, row) => {
         const total = sum(row, b);
         storeLanes(b, y, row.to, root.name === "float.reduce_sum" ? total : fdiv(total, f(n)), row.count);
+      });
+      return finish();
+    }
+    case "float.reduce_max":
+    case "float.reduce_min": {
+      const [start, pick] =
+        root.name === "float.reduce_max"
+          ? [Number.NEGATIVE_INFINITY, fmax]
+          : [Number.POSITIVE_INFINITY, fmin];
+      eachRow(k.block, from(), y, attr<readonly number[]>(root, "axes"), (b, row) => {
+        storeLanes(
+          b,
+          y,
+          row.to,
+          row.fold(b, start, (_, acc, x) => pick(acc, x), pick),
+          row.count,
+        );
       });
       return finish();
     }
