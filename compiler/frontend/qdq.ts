@@ -10,6 +10,7 @@ import {
 import type { Attrs, Dense } from "../ir/module.ts";
 import { indexAlong } from "../ir/ops/axes.ts";
 import { type QuantType, type Scheme, sameScheme, tensor } from "../ir/types.ts";
+import { dequantizeBlockwise } from "./blocks.ts";
 import { type Constant, isFloatDtype, makeConstant, rangeOf, roundTo } from "./constants.ts";
 import { append, materialize, real, realConstant } from "./graph-import.ts";
 import { input, intAttr, type NodeImport, reject } from "./node-import.ts";
@@ -100,6 +101,7 @@ export function quantizeConstant({ dense }: Constant, dtype: DataType, type: Qua
 /** (q − z)·s. Constants stay integers under a quantised type. */
 export function dequantize(n: NodeImport): Operand {
   const [x, scale, zeroPoint] = [input(n, 0), input(n, 1), n.inputs[2]];
+  if (intAttr(n, "block_size", 0) !== 0) return dequantizeBlockwise(n, x, scale, zeroPoint);
   const range = x.kind === "constant" ? x.constant.range : undefined;
   const type = quantTypeOf(n, { name: x.name, shape: x.shape, dtype: x.dtype, range }, scale, zeroPoint);
   if (x.kind === "constant") {

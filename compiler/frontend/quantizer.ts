@@ -40,7 +40,7 @@ export function quantTypeOf(
   zeroPoint: Operand | undefined,
 ): QuantType {
   const block = intAttr(n, "block_size", 0);
-  if (block !== 0) reject(blockQuantization(n.loc, `block_size ${block}`));
+  if (block !== 0) reject(blockQuantization(n.loc, `block_size ${block}`, x.name));
   if (!isQuantDtype(x.dtype)) reject(quantizerType(n.loc, x.name, x.dtype));
   const storage = elementOf(x.dtype) as IntType;
   const { lo, hi } = x.range ?? rangeOf(x.dtype)!;
@@ -49,7 +49,7 @@ export function quantTypeOf(
 }
 
 function schemeOf(n: NodeImport, x: Quantized, scale: Operand, zeroPoint: Operand | undefined): Scheme {
-  const scales = scalesOf(n, scale);
+  const scales = checkedScales(n, scale);
   const zeroPoints = zeroPoint === undefined ? [] : zeroPointsOf(n, x, zeroPoint);
   const zero = (i: number): number => (zeroPoints.length > 1 ? zeroPoints[i]! : (zeroPoints[0] ?? 0));
   if (zeroPoints.length > 1 && zeroPoints.length !== scales.length)
@@ -63,7 +63,7 @@ function schemeOf(n: NodeImport, x: Quantized, scale: Operand, zeroPoint: Operan
   const uniform = scales.every((s, i) => s === scales[0] && zero(i) === zero(0));
   if (scales.length > 1) {
     if (scale.shape.length !== 1)
-      reject(blockQuantization(n.loc, `scale ${quote(scale.name)} has rank ${scale.shape.length}`));
+      reject(blockQuantization(n.loc, `scale ${quote(scale.name)} has rank ${scale.shape.length}`, x.name));
     const axis = axisFor(n, x, scales.length);
     if (x.shape[axis] !== scales.length)
       reject(scaleLength(n.loc, scale.name, scales.length, axis, x.shape[axis]!));
@@ -82,7 +82,8 @@ function axisFor(n: NodeImport, x: Quantized, length: number): number {
   return 0;
 }
 
-function scalesOf(n: NodeImport, scale: Operand): readonly number[] {
+/** The elements of a constant scale; rejects those that are not positive and finite. */
+export function checkedScales(n: NodeImport, scale: Operand): readonly number[] {
   const { dtype, dense } = constantParameter(n, scale, "scale");
   if (!isFloatDtype(dtype)) reject(quantizerType(n.loc, scale.name, dtype));
   const scales = Array.from(dense.data);

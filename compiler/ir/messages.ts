@@ -386,11 +386,18 @@ export const quantizerAxisIgnored = (loc: Loc, axis: number, tensor: string) =>
     `axis ${axis} does not exist in ${quote(tensor)} of rank 1; its only axis is taken, whose size matches the scale`,
     { loc, fixes: ["set the attribute axis to 0; other tools may refuse the file"] },
   );
-export const blockQuantization = (loc: Loc, blockSize: string) =>
-  diagnostic("error", "QC2125", `block quantization (${blockSize}) is not supported`, {
-    loc,
-    fixes: ["quantize per tensor or per channel"],
-  });
+export const blockQuantization = (loc: Loc, blockSize: string, tensor: string) =>
+  diagnostic(
+    "error",
+    "QC2125",
+    `block quantization (${blockSize}) of ${quote(tensor)}, which is no constant or whose parameters are none`,
+    {
+      loc,
+      tensor,
+      notes: [{ label: "needs", text: "constant weights, scales and zero points: activations have one scale" }],
+      fixes: ["quantize activations per tensor or per channel"],
+    },
+  );
 export const quantizerType = (loc: Loc, name: string, type: string) =>
   diagnostic("error", "QC2126", `${quote(name)} has element type ${type}, which no integer quantizer has`, {
     loc,

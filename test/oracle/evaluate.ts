@@ -11,6 +11,7 @@ import { intOf, tensorOf } from "./attributes.ts";
 import { cast, fromOnnx, isFloat } from "./literal.ts";
 import { numbersOf } from "./move.ts";
 import { evaluateNode } from "./operators.ts";
+import { evaluateBlocks } from "./ops-nbits.ts";
 import { liftQLinear, quantizesItself } from "./ops-qlinear.ts";
 import { evaluateQonnx, isQonnx } from "./ops-qonnx.ts";
 import { dequantize, quantize, type Scheme, schemeOf } from "./quantize.ts";
@@ -257,6 +258,8 @@ export function evaluateOnnx(
       }
       default: {
         if (isQonnx(node)) return [qonnx(node, operands, constant)];
+        const inBlocks = evaluateBlocks(node, operands, { opset, constant });
+        if (inBlocks !== undefined) return [inBlocks];
         const lifted = liftQLinear(node, operands, { opset, constant });
         if (lifted === undefined) return evaluateNode(node, operands, { opset, constant });
         if (lifted.kind === "plain") return [lifted.tensor];

@@ -16,11 +16,13 @@ import { softmaxOps } from "./integer-softmax.ts";
 import { integerWindowOps } from "./integer-window.ts";
 import { layoutOps } from "./layout.ts";
 import { quantOps } from "./quant.ts";
+import { quantBlockOps } from "./quant-blocks.ts";
 
 /** All op definitions, by dialect. */
 export const OPS: readonly OpDef[] = [
   ...constOps,
   ...quantOps,
+  ...quantBlockOps,
   ...floatElementwiseOps,
   ...floatLinearOps,
   ...floatWindowOps,

@@ -23,9 +23,10 @@ import { definePass } from "../../ir/pass.ts";
 import { div, fromNumber, mul, neg, type Rational, sign, toNumber } from "../../ir/rational.ts";
 import { dce } from "../../ir/rewriter.ts";
 import type { QuantType } from "../../ir/types.ts";
+import { liftBlocks } from "./blocks.ts";
 import { type Context, poison } from "./context.ts";
-import { liftElementwise } from "./elementwise.ts";
 import { liftShiftedConv } from "./conv-shifted.ts";
+import { liftElementwise } from "./elementwise.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
 import { createIslands, type Islands } from "./islands.ts";
 import { liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
@@ -48,14 +49,15 @@ export interface IntegerizeOptions {
   readonly allowFloat?: boolean | readonly string[];
 }
 
-/** Rules by op name; elementwise float ops and data movement are found by trait. */
 const EXTREMES = { "float.reduce_max": liftExtreme, "float.reduce_min": liftExtreme } as const;
 
+/** Rules by op name; elementwise float ops and data movement are found by trait. */
 const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   const: liftConst,
   "quant.quantize": (ctx, op) => liftExact(ctx, op) ?? liftQuantize(ctx, op),
   "quant.threshold": liftThreshold,
   "quant.dequantize": liftDequantize,
+  "quant.dequantize_blocks": liftBlocks,
   "float.conv": (ctx, op) => liftShiftedConv(ctx, op) ?? liftConv(ctx, op),
   "float.conv_transpose": liftConvTranspose,
   "float.matmul": liftMatmul,
@@ -63,9 +65,9 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.max_pool": liftMaxPool,
   "float.reduce_mean": (ctx, op) => liftReduce(withGrid(ctx, op), op, true),
   "float.reduce_sum": (ctx, op) => liftReduce(withGrid(ctx, op), op, false),
+  ...EXTREMES,
   "float.softmax": liftSoftmax,
   "float.normalize": liftNormalize,
-  ...EXTREMES,
 };
 
 function lift(ctx: Context, op: Op): Rep {
@@ -106,8 +108,6 @@ function liftConst(ctx: Context, op: Op): Rep {
   return quantizedConst(dense, elem, shape);
 }
 
-/** Real value of a quantizer's integers: S·(q − z). */
-function liftDequantize(ctx: Context, op: Op): Rep {
 /** The ends of a tensor's range are there to make a scale of: one report for both. */
 function liftExtreme(ctx: Context, op: Op): Rep {
   const operand = op.operands[0]!;
@@ -116,6 +116,8 @@ function liftExtreme(ctx: Context, op: Op): Rep {
   return poison(op.results[0]!.type.shape);
 }
 
+/** Real value of a quantizer's integers: S·(q − z). */
+function liftDequantize(ctx: Context, op: Op): Rep {
   const operand = op.operands[0]!;
   const rep = ctx.rep(operand);
   const shape = op.results[0]!.type.shape;

@@ -12,10 +12,20 @@ import type { Elements, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { add, div, mul, rational, sign, ZERO } from "../../ir/rational.ts";
 import { intTypeFor, type TensorType, tensor } from "../../ir/types.ts";
+import { convParts } from "./blocks.ts";
 import { type Context, poison } from "./context.ts";
 import { materialize } from "./materialize.ts";
 import { intervalOf } from "./ranges.ts";
-import { at, collapse, type Linear, type PerChannel, perTensor, type Rep, zeroPoint } from "./rep.ts";
+import {
+  at,
+  type Constant,
+  collapse,
+  type Linear,
+  type PerChannel,
+  perTensor,
+  type Rep,
+  zeroPoint,
+} from "./rep.ts";
 import { integerConst, productSums, rowSums, weightsOhwi } from "./weights.ts";
 import { centred } from "./zero.ts";
 
@@ -96,37 +106,66 @@ export function liftConv(ctx: Context, op: Op): Rep {
   const w = ctx.rep(wv);
   const given = single(ctx, op, ctx.rep(xv), xv);
   if (w.kind === "poison" || given === undefined || !flat(ctx, op, xv)) return poison(shape);
-  const grid = weightGrid(ctx, op, w, wv, 0);
-  if (grid === undefined) return poison(shape);
+  const inBlocks = w.kind === "constant" && w.grid === undefined ? w.blocks : undefined;
+  const parts = inBlocks && convParts(w as Constant, inBlocks, attr<number>(op, "groups") === 1);
+  const grid = parts ? undefined : weightGrid(ctx, op, w, wv, 0);
   const pads = attr<readonly number[]>(op, "pads");
   const padded = pads.some((p) => p !== 0);
   const x = padded ? centred(ctx, op, given, true) : given;
-  const term = x.terms[0]!.value;
   const z = zeroPoint(x);
-  const range = intervalOf(term);
+  const range = intervalOf(x.terms[0]!.value);
   if (padded && (z === undefined || z < range.min || z > range.max)) {
     ctx.report(paddingOffGrid(op, xv.name));
     return poison(shape);
   }
-  const packed = weightsOhwi(grid.q, wv.type.shape);
+  const pad = padded ? z! : 0;
+  if (parts === undefined) return (grid && convOf(ctx, op, x, grid, wv.type.shape, pad)) ?? poison(shape);
+  let sum: Linear | undefined;
+  for (const part of parts) {
+    const channels = { starts: [part.from], ends: [part.to], steps: [1], axes: [1] };
+    const whole = part.to - part.from === wv.type.shape[1];
+    const values = x.terms.map((t) =>
+      whole ? t : { ...t, value: ctx.emit("layout.slice", [t.value], channels) },
+    );
+    const y = convOf(ctx, op, { ...x, terms: values }, part, part.shape, pad);
+    if (y === undefined) return poison(shape);
+    const both: Rep = sum === undefined ? y : liftAdd(ctx, op, sum, y);
+    if (both.kind !== "linear") return both;
+    sum = both;
+  }
+  return sum ?? poison(shape);
+}
+
+/** Convolution by integers with one scale per output channel. */
+function convOf(
+  ctx: Context,
+  op: Op,
+  x: Linear,
+  grid: { readonly q: Elements; readonly scale: PerChannel },
+  weightShape: readonly number[],
+  pad: number,
+): Linear | undefined {
+  const shape = op.results[0]!.type.shape;
+  const term = x.terms[0]!.value;
+  const packed = weightsOhwi(grid.q, weightShape);
   const [o, kh, kw, i] = packed.shape;
   const k = kh * kw * i;
-  const spatialRank = xv.type.shape.length - 2;
+  const spatialRank = shape.length - 2;
   const nhwcShape =
     spatialRank === 2 ? [shape[0]!, shape[2]!, shape[3]!, shape[1]!] : [shape[0]!, 1, shape[2]!, shape[1]!];
   const rows = rowSums(packed.data, o, k);
-  const sums = productSums(rows, range);
+  const sums = productSums(rows, intervalOf(term));
   const type = accumulator(ctx, op, nhwcShape, sums.min, sums.max);
-  if (type === undefined) return poison(shape);
+  if (type === undefined) return undefined;
   const acc = ctx.emit(
     "qc.conv",
-    [toNhwc(ctx, term), integerConst(ctx, packed.data, packed.shape, wv.name)],
+    [toNhwc(ctx, term), integerConst(ctx, packed.data, packed.shape, op.operands[1]!.name)],
     {
       strides: pair(attr(op, "strides"), 1),
-      pads: pads4(pads),
+      pads: pads4(attr(op, "pads")),
       dilations: pair(attr(op, "dilations"), 1),
       groups: attr(op, "groups"),
-      pad_value: padded ? z! : 0,
+      pad_value: pad,
     },
     { type, hint: op.results[0]!.name, ...(op.loc ? { loc: op.loc } : {}) },
   );

@@ -4,10 +4,11 @@ import type { Op, Value } from "../../ir/module.ts";
 import { mul, rational, ZERO } from "../../ir/rational.ts";
 import { type Context, poison } from "./context.ts";
 import { accumulator, linear, single, weightGrid } from "./linear.ts";
+import { productOfBlocks } from "./matmul-blocks.ts";
 import { intervalOf } from "./ranges.ts";
 import { at, type Constant, type PerChannel, type Rep, zeroPoint } from "./rep.ts";
-import { columnSums, integerConst, productSums } from "./weights.ts";
 import { type Shifted, shiftedOf } from "./shifted.ts";
+import { columnSums, integerConst, productSums } from "./weights.ts";
 import { centred } from "./zero.ts";
 
 /** (q − zero)·scale; `scale` varies along an axis counted from the end of the shape. */
@@ -35,9 +36,11 @@ const named = (op: Op) => ({ hint: op.results[0]!.name, ...(op.loc ? { loc: op.l
 function byMatrix(ctx: Context, op: Op, b: Constant): Rep {
   const [av, bv] = op.operands as [Value, Value];
   const shape = op.results[0]!.type.shape;
-  const a = single(ctx, op, ctx.rep(av), av);
   const shifted = shiftedOf(ctx, av);
   if (shifted && (shifted.zero.type.shape.at(-1) ?? 1) === 1) return byMatrixShifted(ctx, op, shifted, b);
+  const a = single(ctx, op, ctx.rep(av), av);
+  if (a !== undefined && b.blocks !== undefined && b.grid === undefined)
+    return productOfBlocks(ctx, op, a, b, b.blocks);
   const grid = a && weightGrid(ctx, op, b, bv, 1);
   if (a === undefined || grid === undefined) return poison(shape);
   const [k, n] = bv.type.shape as [number, number];
@@ -59,9 +62,6 @@ function byMatrix(ctx: Context, op: Op, b: Constant): Rep {
   return linear(op, acc, scale, offset, 1);
 }
 
-/** An operand whose sum runs along axis `inner`, counted from the end; reports what no single product of integers expresses. */
-function factor(ctx: Context, op: Op, v: Value, inner: number): Factor | undefined {
-  const rep = ctx.rep(v);
 /** Σ_k (x − z)·b[k, n] = Σ_k x·b[k, n] − z·Σ_k b[k, n]: the product is one of integers as they are. */
 function byMatrixShifted(ctx: Context, op: Op, { x, zero, range }: Shifted, b: Constant): Rep {
   const bv = op.operands[1]!;
@@ -87,6 +87,9 @@ function byMatrixShifted(ctx: Context, op: Op, { x, zero, range }: Shifted, b: C
   );
 }
 
+/** An operand whose sum runs along axis `inner`, counted from the end; reports what no single product of integers expresses. */
+function factor(ctx: Context, op: Op, v: Value, inner: number): Factor | undefined {
+  const rep = ctx.rep(v);
   if (rep.kind === "constant") {
     const { grid, shape } = rep;
     const axis = grid === undefined || grid.scale.length === 1 ? 1 : shape.length - grid.axis;

@@ -3,6 +3,7 @@ import { noQuantizer, notUniform } from "../../ir/messages-quant.ts";
 import type { Attrs, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { div, fromNumber, isInteger, sign, sub } from "../../ir/rational.ts";
+import { moveBlocks } from "./blocks.ts";
 import { type Context, poison } from "./context.ts";
 import { moveInput } from "./input.ts";
 import { broadcast } from "./linear.ts";
@@ -40,6 +41,11 @@ export function liftMovement(ctx: Context, op: Op): Rep {
       return { ...rep, shape, moves: [...rep.moves, op] };
     case "linear":
       return moveLinear(ctx, op, rep, operand);
+    case "constant": {
+      const moved = rep.blocks && moveBlocks(op, rep, rep.blocks);
+      if (moved) return moved;
+      break;
+    }
     default:
       break;
   }

@@ -6,6 +6,7 @@ import type { Loc } from "../../ir/diagnostics.ts";
 import type { Elements, Op, Port, Value } from "../../ir/module.ts";
 import type { Epsilon } from "../../ir/ops/normalize-arithmetic.ts";
 import { add, cmp, div, eq, isInteger, mul, neg, type Rational, sign, ZERO } from "../../ir/rational.ts";
+import type { IntType } from "../../ir/types.ts";
 
 /** One rational for the whole tensor, or one per index of the representation's axis. */
 export type PerChannel = readonly Rational[];
@@ -41,7 +42,19 @@ export interface Constant {
   readonly at: (index: number) => Rational;
   /** Present for quantized constants: the integers minus their zero points. */
   readonly grid?: { readonly q: Elements; readonly scale: PerChannel; readonly axis: number };
+  /** Present for constants quantized in blocks. */
+  readonly blocks?: GridBlocks;
   readonly loc?: Loc;
+}
+
+/** Element i stands for (q[element(i)] − zeros[b])·scales[b], b = block(i); elements of a block share the number. */
+export interface GridBlocks {
+  readonly q: Elements;
+  readonly elem: IntType;
+  readonly scales: readonly Rational[];
+  readonly zeros: readonly Rational[];
+  readonly element: (i: number) => number;
+  readonly block: (i: number) => number;
 }
 
 /** A real function of one small integer tensor, element by element. */

@@ -1,6 +1,7 @@
 /** The small graphs, by what they are about. */
 import { axisCases } from "./axis.ts";
 import { blockCases } from "./block.ts";
+import { blockCases as quantizedInBlocks } from "./blocks.ts";
 import { curveCases } from "./curves.ts";
 import { elementwiseCases } from "./elementwise.ts";
 import { fusedCases } from "./fused.ts";
@@ -26,6 +27,7 @@ export const groups = {
   softmax: softmaxCases,
   normalize: normalizeCases,
   block: blockCases,
+  "quantized in blocks": quantizedInBlocks,
   fused: fusedCases,
   axis: axisCases,
   network: networkCases,

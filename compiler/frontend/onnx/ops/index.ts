@@ -13,6 +13,7 @@ import { floatQuantImporters } from "./float-quant.ts";
 import { integerImporters } from "./integer.ts";
 import { matmulImporters } from "./matmul.ts";
 import { multiThresholdImporters } from "./multi-threshold.ts";
+import { nbitsImporters } from "./nbits.ts";
 import { normalizationImporters } from "./normalization.ts";
 import { qlinearImporters } from "./qlinear.ts";
 import { qonnxImporters } from "./qonnx.ts";
@@ -34,9 +35,10 @@ export const IMPORTERS: readonly Importer[] = [
   ...fakeQuantizeImporters,
   ...qlinearImporters,
   ...integerImporters,
-  ...convImporters,
   ...dynamicImporters,
+  ...convImporters,
   ...matmulImporters,
+  ...nbitsImporters,
   ...einsumImporters,
   ...elementwiseImporters,
   ...activationImporters,

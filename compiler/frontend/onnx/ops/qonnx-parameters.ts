@@ -33,7 +33,7 @@ export function parameter(n: NodeImport, x: Operand, i: number, role: string): P
   if (data.every((v) => v === data[0])) return { name, values: [data[0]!] };
   const wide = shape.flatMap((d, axis) => (d > 1 ? [axis + x.shape.length - shape.length] : []));
   if (wide.length > 1)
-    reject(blockQuantization(n.loc, `${role} ${quote(name)} of shape [${shape.join(", ")}]`));
+    reject(blockQuantization(n.loc, `${role} ${quote(name)} of shape [${shape.join(", ")}]`, x.name));
   const axis = wide[0]!;
   if (x.shape[axis] !== data.length)
     reject(

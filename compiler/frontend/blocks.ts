@@ -1,0 +1,78 @@
+/** Constants quantized in blocks: DequantizeLinear with `block_size`, MatMulNBits, GatherBlockQuantized. */
+import { blockQuantization, quantizerShape, quantizerType } from "../ir/messages.ts";
+import { type Constant, isFloatDtype, isQuantDtype, makeConstant } from "./constants.ts";
+import { append, materialize } from "./graph-import.ts";
+import { axisOf, intAttr, type NodeImport, reject } from "./node-import.ts";
+import { constantOperand, type Operand, valueOperand } from "./operand.ts";
+import { checkedScales } from "./quantizer.ts";
+
+const shapeText = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
+
+/** Integers in blocks along an axis. Without zero points they are 0. */
+export interface Blocks {
+  readonly q: Operand;
+  readonly scale: Operand;
+  readonly zeroPoint: Operand | undefined;
+  readonly axis: number;
+  readonly block: number;
+}
+
+/** (q − z)·s for constant q, s and z; rejects tensors that are not, or whose shapes do not fit. */
+export function dequantizeBlocks(n: NodeImport, { q, scale, zeroPoint, axis, block }: Blocks): Operand {
+  const what = `block size ${block}`;
+  for (const x of [q, scale, zeroPoint])
+    if (x !== undefined && x.kind !== "constant") reject(blockQuantization(n.loc, what, x.name));
+  if (!isQuantDtype(q.dtype)) reject(quantizerType(n.loc, q.name, q.dtype));
+  if (!isFloatDtype(scale.dtype)) reject(quantizerType(n.loc, scale.name, scale.dtype));
+  if (!(Number.isInteger(block) && block > 0))
+    reject(quantizerShape(n.loc, scale.name, `cannot belong to blocks of ${block} elements`));
+  const want = q.shape.map((d, a) => (a === axis ? Math.ceil(d / block) : d));
+  for (const x of [scale, zeroPoint])
+    if (x !== undefined && shapeText(x.shape) !== shapeText(want))
+      reject(
+        quantizerShape(
+          n.loc,
+          x.name,
+          `has shape ${shapeText(x.shape)}, blocks of ${block} along axis ${axis} of ${shapeText(q.shape)} need ${shapeText(want)}`,
+        ),
+      );
+  checkedScales(n, scale);
+  const zeros =
+    zeroPoint ??
+    constantOperand(makeConstant("int8", want, new Float64Array(want.reduce((a, b) => a * b, 1))));
+  const values = [q, scale, zeros].map((x) => materialize(n, x));
+  const made = append(n, "quant.dequantize_blocks", [q, scale, zeros], values, { axis, block });
+  return valueOperand(made, scale.dtype);
+}
+
+/** A DequantizeLinear with `block_size`. */
+export function dequantizeBlockwise(
+  n: NodeImport,
+  q: Operand,
+  scale: Operand,
+  zeroPoint: Operand | undefined,
+): Operand {
+  const axis = axisOf(n, intAttr(n, "axis", 1), q.shape.length);
+  return dequantizeBlocks(n, { q, scale, zeroPoint, axis, block: intAttr(n, "block_size") });
+}
+
+/** Unsigned integers of `bits` bits from bytes, low bits first; every row of `row` integers begins with a byte of its own. */
+export function unpack(bytes: Constant, bits: number, rows: number, row: number, name: string): Operand {
+  const perRow = Math.ceil((row * bits) / 8);
+  const { data } = bytes.dense;
+  const values = new Uint8Array(rows * row);
+  const mask = 2 ** bits - 1;
+  for (let r = 0; r < rows; r++)
+    for (let i = 0; i < row; i++) {
+      const bit = i * bits;
+      values[r * row + i] = (data[r * perRow + (bit >> 3)]! >> (bit & 7)) & mask;
+    }
+  const dtype = bits === 2 ? "uint2" : bits === 4 ? "uint4" : "uint8";
+  return constantOperand(makeConstant(dtype, [rows, row], values), name);
+}
+
+/** The same constant under another shape. */
+export function shaped(x: Operand, shape: readonly number[]): Operand {
+  if (x.kind !== "constant") return x;
+  return constantOperand({ ...x.constant, dense: { ...x.constant.dense, shape } }, x.name);
+}
