@@ -17,7 +17,7 @@ export function opMacs(op: Op): number {
   if (op.name === "float.conv_transpose")
     return sizeOf(op.operands[0]!.type.shape) * sizeOf(op.operands[1]!.type.shape.slice(1));
   if (op.name === "float.conv") return sizeOf(out) * sizeOf(op.operands[1]!.type.shape.slice(1));
-  if (op.name === "qc.matmul" || op.name === "float.matmul")
+  if (op.name === "qc.matmul" || op.name === "float.matmul" || op.name === "float.matmul_blocks")
     return sizeOf(out) * op.operands[0]!.type.shape.at(-1)!;
   return 0;
 }

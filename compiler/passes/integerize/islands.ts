@@ -9,6 +9,7 @@ import { attr } from "../../ir/op.ts";
 import { hasTrait } from "../../ir/ops/index.ts";
 import { div, isInteger, neg, type Rational, sign, toNumber, ZERO } from "../../ir/rational.ts";
 import { F32, type QuantType, sizeOf, tensor } from "../../ir/types.ts";
+import { blockedFactor } from "./blocks-packed.ts";
 import type { Context } from "./context.ts";
 import { spreadConv } from "./islands-transposed.ts";
 import { broadcast } from "./linear.ts";
@@ -95,9 +96,15 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
     if (!allowed(op) || op.results.length !== 1) return undefined;
     if (!hasTrait(op, "float") && !hasTrait(op, "movement")) return undefined;
     if (op.name.startsWith("quant.")) return undefined;
-    const operands = op.operands.map(real);
+    const packed = op.name === "float.matmul" ? blockedFactor(ctx, op.operands[1]!) : undefined;
+    const operands = (packed ? op.operands.slice(0, 1) : op.operands).map(real);
     if (operands.some((v) => v === undefined)) return undefined;
     members.set(op, members.get(op) ?? why);
+    if (packed !== undefined) {
+      const [x] = operands as [Value];
+      const { q, scales, zeros, block } = packed;
+      return ctx.emit("float.matmul_blocks", [x, q, scales, zeros], { block }, options(op));
+    }
     // Islands have one width.
     if (op.name === "float.cast") return operands[0];
     if (op.name === "float.conv_transpose") return spreadConv(ctx, op, operands as [Value, Value]);

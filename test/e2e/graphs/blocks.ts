@@ -60,7 +60,7 @@ const product = (
   graphCase(name, (g) => y(g, g.op("MatMul", [x(g, [m, k]), blocked(g, [k, n], w)]), out, 117), options);
 
 /** B of MatMulNBits: rows of N, blocks of packed integers. */
-function nbits(
+export function nbits(
   g: GraphBuilder,
   a: string,
   [K, N]: readonly [number, number],

@@ -4,12 +4,14 @@ import { lowerArgMax } from "./arg-max.ts";
 import { lowerFloatConv } from "./conv.ts";
 import { lowerFloatElementwise } from "./elementwise.ts";
 import { lowerFloatMatmul } from "./matmul.ts";
+import { lowerMatmulBlocks } from "./matmul-blocks.ts";
 import { lowerFloatPool } from "./pool.ts";
 import { lowerFloatReduce } from "./reduce.ts";
 
 const families: readonly Lowering[] = [
   lowerFloatElementwise,
   lowerFloatMatmul,
+  lowerMatmulBlocks,
   lowerFloatConv,
   lowerFloatPool,
   lowerFloatReduce,
