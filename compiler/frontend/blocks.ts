@@ -1,10 +1,9 @@
 /** Constants quantized in blocks: DequantizeLinear with `block_size`, MatMulNBits, GatherBlockQuantized. */
-import { blockQuantization, quantizerShape, quantizerType } from "../ir/messages.ts";
+import { badOperandValue, blockQuantization, quantizerShape, quantizerType } from "../ir/messages.ts";
 import { type Constant, isFloatDtype, isQuantDtype, makeConstant } from "./constants.ts";
 import { append, materialize } from "./graph-import.ts";
 import { axisOf, intAttr, type NodeImport, reject } from "./node-import.ts";
 import { constantOperand, type Operand, valueOperand } from "./operand.ts";
-import { checkedScales } from "./quantizer.ts";
 
 const shapeText = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
 
@@ -15,6 +14,12 @@ export interface Blocks {
   readonly zeroPoint: Operand | undefined;
   readonly axis: number;
   readonly block: number;
+}
+
+/** Scales of blocks may be negative, and are zero where all of a block is. */
+function checkFinite(n: NodeImport, x: Operand, role: string): void {
+  const bad = x.kind === "constant" ? x.constant.dense.data.find((v) => !Number.isFinite(v)) : undefined;
+  if (bad !== undefined) reject(badOperandValue(n.loc, x.name, `(${role}) holds ${bad}`));
 }
 
 /** (q − z)·s for constant q, s and z; rejects tensors that are not, or whose shapes do not fit. */
@@ -36,7 +41,8 @@ export function dequantizeBlocks(n: NodeImport, { q, scale, zeroPoint, axis, blo
           `has shape ${shapeText(x.shape)}, blocks of ${block} along axis ${axis} of ${shapeText(q.shape)} need ${shapeText(want)}`,
         ),
       );
-  checkedScales(n, scale);
+  checkFinite(n, scale, "scale");
+  if (zeroPoint !== undefined && isFloatDtype(zeroPoint.dtype)) checkFinite(n, zeroPoint, "zero point");
   const zeros =
     zeroPoint ??
     constantOperand(makeConstant("int8", want, new Float64Array(want.reduce((a, b) => a * b, 1))));

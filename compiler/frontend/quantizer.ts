@@ -49,7 +49,7 @@ export function quantTypeOf(
 }
 
 function schemeOf(n: NodeImport, x: Quantized, scale: Operand, zeroPoint: Operand | undefined): Scheme {
-  const scales = checkedScales(n, scale);
+  const scales = scalesOf(n, scale);
   const zeroPoints = zeroPoint === undefined ? [] : zeroPointsOf(n, x, zeroPoint);
   const zero = (i: number): number => (zeroPoints.length > 1 ? zeroPoints[i]! : (zeroPoints[0] ?? 0));
   if (zeroPoints.length > 1 && zeroPoints.length !== scales.length)
@@ -82,8 +82,7 @@ function axisFor(n: NodeImport, x: Quantized, length: number): number {
   return 0;
 }
 
-/** The elements of a constant scale; rejects those that are not positive and finite. */
-export function checkedScales(n: NodeImport, scale: Operand): readonly number[] {
+function scalesOf(n: NodeImport, scale: Operand): readonly number[] {
   const { dtype, dense } = constantParameter(n, scale, "scale");
   if (!isFloatDtype(dtype)) reject(quantizerType(n.loc, scale.name, dtype));
   const scales = Array.from(dense.data);

@@ -7,7 +7,7 @@ import type { Dense, Elements, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { opDef } from "../../ir/ops/index.ts";
 import { blockIndex } from "../../ir/ops/quant-blocks.ts";
-import { fromNumber, isInteger, mul, type Rational, rational, sub } from "../../ir/rational.ts";
+import { fromNumber, isInteger, mul, type Rational, rational, sign, sub } from "../../ir/rational.ts";
 import { I32, sizeOf, tensor } from "../../ir/types.ts";
 import { type Context, poison } from "./context.ts";
 import { type Constant, collapse, type GridBlocks, type Rep } from "./rep.ts";
@@ -57,7 +57,8 @@ function plainGrid(
   counts: readonly number[],
 ): Constant["grid"] {
   const others = shape.flatMap((d, a) => (a !== axis && d > 1 ? [a] : []));
-  if (counts[axis] !== 1 || others.length > 1 || !zeros.every(isInteger)) return undefined;
+  if (counts[axis] !== 1 || others.length > 1) return undefined;
+  if (!zeros.every(isInteger) || !scales.every((s) => sign(s) > 0)) return undefined;
   const data = Int32Array.from(q, (x, i) => x - Number(zeros[block(i)]!.num));
   return { q: data, scale: collapse(scales), axis: others[0] ?? 0 };
 }

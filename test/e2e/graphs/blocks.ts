@@ -23,13 +23,15 @@ interface Weights {
   /** Default: zero points that differ between blocks. */
   readonly zero?: "none" | "same";
   readonly seed?: number;
+  /** Factor of scale i: 1, −1 or 0. */
+  readonly signs?: (i: number) => number;
 }
 
 /** Weights in blocks; scales lie within a factor of eight. */
 export function blocked(
   g: GraphBuilder,
   shape: readonly number[],
-  { type = "int4", axis = 0, block, zero, seed = 1 }: Weights,
+  { type = "int4", axis = 0, block, zero, seed = 1, signs }: Weights,
 ): string {
   const random = randomSource(seed);
   const [lo, hi] = RANGE[type];
@@ -40,7 +42,7 @@ export function blocked(
   const scales = g.constant(
     "float32",
     counts,
-    Array.from({ length: n }, () => Math.fround(0.003 * 2 ** (3 * random()))),
+    Array.from({ length: n }, (_, i) => Math.fround((signs?.(i) ?? 1) * 0.003 * 2 ** (3 * random()))),
   );
   const middle = Math.ceil((lo + hi) / 2);
   const zeros = Array.from({ length: n }, () => (zero === "same" ? middle : integer()));
@@ -125,6 +127,8 @@ export const blockCases: readonly GraphCase[] = [
   product("uint8, zero points that differ", 1, 48, 16, { block: 16, type: "uint8" }, 0.2, {
     saturates: true,
   }),
+  product("scales of both signs and zero", 3, 48, 6, { block: 16, signs: (i) => (i % 3) - 1 }),
+  product("scales of one block, of both signs", 3, 16, 6, { block: 16, signs: (i) => (i % 2 ? 1 : -1) }),
   product("two bits", 3, 64, 8, { block: 32, type: "int2" }),
   product("two bits, unsigned", 3, 64, 8, { block: 32, type: "uint2" }),
   graphCase("blocks along the outputs are a grid per row of the sum", (g) =>
