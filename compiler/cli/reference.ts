@@ -58,9 +58,19 @@ export interface Result {
   readonly data: TensorData;
 }
 
-/** Runs the module on tensors by input name; `raw` gives the integers as Int32Array instead. */
-export function runReference(module: Module, inputs: Tensors, { raw = false } = {}): readonly Result[] {
+/**
+ * Runs the module on tensors by input name; `raw` gives the integers as Int32Array instead. `float32`: float islands round
+ * every result.
+ */
+export function runReference(
+  module: Module,
+  inputs: Tensors,
+  { raw = false, float32 = false } = {},
+): readonly Result[] {
   const params = module.funcs[0]!.params;
   const args = new Map(params.map((p) => [p, feed(p, inputs.get(p.name)!)] as const));
-  return interpret(module, args).map((o) => ({ port: o.port, data: fetch(o.port, o.dense, raw) }));
+  return interpret(module, args, { float32 }).map((o) => ({
+    port: o.port,
+    data: fetch(o.port, o.dense, raw),
+  }));
 }

@@ -96,10 +96,10 @@ async function runAll(
   for (const [s, inputs] of samples.entries()) {
     onSample(s);
     for (const { compiled, subjects } of builds) {
-      const reference = byName(runReference(compiled.module, inputs, { raw: true }));
+      const reference = byName(runReference(compiled.module, inputs, { raw: true, float32: true }));
       const verdicts = subjects.map((subject) => compareSample(subject, inputs, s, reference));
       if (compiled.manifest.taps !== undefined) {
-        const exact = byName(runReference(compiled.exact, inputs, { raw: true }));
+        const exact = byName(runReference(compiled.exact, inputs, { raw: true, float32: true }));
         verdicts.unshift(compareExact(s, reference, exact));
       }
       for (const { first, ...v } of verdicts) {
@@ -113,7 +113,7 @@ async function runAll(
       }
     }
     if (s >= given && !peer) continue;
-    const ours = runReference(module, inputs).map((r) => r.data);
+    const ours = runReference(module, inputs, { float32: true }).map((r) => r.data);
     manifest.outputs.forEach((port, i) => {
       const n = ours[i]!.length;
       const e = s < given ? expected.get(port.name) : undefined;

@@ -10,6 +10,11 @@ export type Inputs = ReadonlyMap<string | Port, Dense>;
 export interface InterpretOptions {
   /** Sees every value of the entry function as it is computed, params first; callees report too, with their own values. */
   readonly observe?: (value: Value, dense: Dense) => void;
+  /**
+   * Rounds every result of type f32 to float32, as float islands do op by op. Equal to what their kernels compute but for
+   * sums, whose order is theirs, and for functions that are not correctly rounded. Default: floats are float64.
+   */
+  readonly float32?: boolean;
 }
 
 /** One result of the entry function. */
@@ -36,7 +41,7 @@ export function interpretFunc(
   module: Module,
   func: Func,
   args: readonly Dense[],
-  { observe }: InterpretOptions = {},
+  { observe, float32 = false }: InterpretOptions = {},
 ): readonly Dense[] {
   const env = new Map<Value, Dense>();
   const bind = (v: Value, d: Dense, what: string): void => {
@@ -56,9 +61,11 @@ export function interpretFunc(
       if (!d) throw new Error(`${op.name}: operand %${v.name} has no value`);
       return d;
     });
-    const results = evaluateOp(module, op, operands, observe ? { observe } : {});
+    const results = evaluateOp(module, op, operands, { float32, ...(observe && { observe }) });
     op.results.forEach((r, i) => {
-      bind(r, results[i]!, op.name);
+      const { elem } = r.type;
+      const narrow = float32 && elem.kind === "float" && elem.bits === 32;
+      bind(r, narrow ? rounded(results[i]!) : results[i]!, op.name);
     });
     for (const v of op.operands) if (lastUse.get(v) === at) env.delete(v);
   });
@@ -68,6 +75,9 @@ export function interpretFunc(
 const missing = (r: Port): never => {
   throw new Error(`result ${r.name} has no value`);
 };
+
+const rounded = (d: Dense): Dense =>
+  d.data instanceof Float32Array ? d : { ...d, data: Float32Array.from(d.data) };
 
 /** Index of the op after which a value is no longer needed; function results are needed for ever. */
 function lastUses(func: Func): Map<Value, number> {

@@ -11,6 +11,7 @@ import { intOf, tensorOf } from "./attributes.ts";
 import { cast, fromOnnx, isFloat } from "./literal.ts";
 import { numbersOf } from "./move.ts";
 import { evaluateNode } from "./operators.ts";
+import { evaluateDynamic, float32Of } from "./ops-dynamic.ts";
 import { evaluateBlocks } from "./ops-nbits.ts";
 import { liftQLinear, quantizesItself } from "./ops-qlinear.ts";
 import { evaluateQonnx, isQonnx } from "./ops-qonnx.ts";
@@ -80,6 +81,8 @@ export interface EvaluateOptions {
    * is still reported, so with all of another runtime's integers each quantizer is one independent step.
    */
   readonly overrides?: ReadonlyMap<string, ArrayLike<number>>;
+  /** Real results of every node are rounded to float32, as float islands compute them. Default: they stay exact. */
+  readonly float32?: boolean;
 }
 
 export const isQuantize = (node: OnnxNode): boolean =>
@@ -181,7 +184,7 @@ function fillOf(node: OnnxNode, shape: Tensor): Tensor {
 export function evaluateOnnx(
   model: OnnxModel,
   inputs: ReadonlyMap<string, NumericArray>,
-  { keep = "quantizers", overrides }: EvaluateOptions = {},
+  { keep = "quantizers", overrides, float32 = false }: EvaluateOptions = {},
 ): Evaluation {
   const { nodes, variable, constants } = prepare(model);
   const { graph } = model;
@@ -260,6 +263,8 @@ export function evaluateOnnx(
         if (isQonnx(node)) return [qonnx(node, operands, constant)];
         const inBlocks = evaluateBlocks(node, operands, { opset, constant });
         if (inBlocks !== undefined) return [inBlocks];
+        const dynamic = evaluateDynamic(node, operands, { opset, constant });
+        if (dynamic !== undefined) return dynamic;
         const lifted = liftQLinear(node, operands, { opset, constant });
         if (lifted === undefined) return evaluateNode(node, operands, { opset, constant });
         if (lifted.kind === "plain") return [lifted.tensor];
@@ -275,6 +280,7 @@ export function evaluateOnnx(
     let results: readonly Tensor[];
     try {
       results = run(node, operands, constant);
+      if (float32 && !constant) results = results.map(rounded);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`${node.op} "${node.name}" (${node.outputs[0]}): ${reason}`, { cause: error });
@@ -295,6 +301,8 @@ export function evaluateOnnx(
   }
   return { outputs, quantizers, steps, tensors: keep === "all" ? tensors : new Map() };
 }
+
+const rounded = (t: Tensor): Tensor => (t.kind === "int" ? t : literals(t.shape, float32Of(t)));
 
 function outputOf(
   tensor: Tensor,

@@ -49,8 +49,6 @@ export interface IntegerizeOptions {
   readonly allowFloat?: boolean | readonly string[];
 }
 
-const EXTREMES = { "float.reduce_max": liftExtreme, "float.reduce_min": liftExtreme } as const;
-
 /** Rules by op name; elementwise float ops and data movement are found by trait. */
 const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   const: liftConst,
@@ -65,7 +63,8 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.max_pool": liftMaxPool,
   "float.reduce_mean": (ctx, op) => liftReduce(withGrid(ctx, op), op, true),
   "float.reduce_sum": (ctx, op) => liftReduce(withGrid(ctx, op), op, false),
-  ...EXTREMES,
+  "float.reduce_max": liftExtreme,
+  "float.reduce_min": liftExtreme,
   "float.softmax": liftSoftmax,
   "float.normalize": liftNormalize,
 };
@@ -108,11 +107,10 @@ function liftConst(ctx: Context, op: Op): Rep {
   return quantizedConst(dense, elem, shape);
 }
 
-/** The ends of a tensor's range are there to make a scale of: one report for both. */
+/** The ends of a tensor's range are there to make a scale of. */
 function liftExtreme(ctx: Context, op: Op): Rep {
   const operand = op.operands[0]!;
-  const first = ctx.users(operand).find((user) => user.name in EXTREMES);
-  if (ctx.rep(operand).kind !== "poison" && first === op) ctx.report(runtimeScale(op, operand.name));
+  if (ctx.rep(operand).kind !== "poison") ctx.report(runtimeScale(op, operand.name));
   return poison(op.results[0]!.type.shape);
 }
 
@@ -169,7 +167,11 @@ function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; d
       if (r === undefined) throw new Error(`no representation for ${v.name}`);
       return r;
     },
-    report: (d) => void diagnostics.push(d),
+    // Several ops of one node may have one thing to say.
+    report: (d) => {
+      const said = diagnostics.some((e) => e.code === d.code && e.message === d.message && e.loc === d.loc);
+      if (!said) diagnostics.push(d);
+    },
     definition: (v) => defs.get(v),
     users: (v) => users.get(v) ?? [],
   };

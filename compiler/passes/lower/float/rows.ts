@@ -39,7 +39,7 @@ const withAxis = (l: Layout): Layout => (l.shape.length === 0 ? { ...l, shape: [
 function stepsInto(x: Layout, y: Layout, along: ReadonlySet<number>): number[] {
   if (y.shape.length === x.shape.length) return x.shape.map((d, a) => (y.shape[a] === d ? y.strides[a]! : 0));
   const kept = x.shape.map((_, a) => a).filter((a) => !along.has(a));
-  return x.shape.map((_, a) => (along.has(a) ? 0 : y.strides[kept.indexOf(a)]!));
+  return x.shape.map((_, a) => (along.has(a) ? 0 : (y.strides[kept.indexOf(a)] ?? 0)));
 }
 
 /** Calls `body` for every row of `x` along the axes. `y`: of x's shape, or with those axes reduced. */
