@@ -9,7 +9,6 @@ import {
   mustBeConstant,
 } from "../ir/messages.ts";
 import type { Dense } from "../ir/module.ts";
-import { sizeOf } from "../ir/types.ts";
 import { type Constant, isFloatDtype } from "./constants.ts";
 import type { GraphImport } from "./import-state.ts";
 import type { OnnxNode, OnnxTensor } from "./onnx/model.ts";
@@ -115,28 +114,34 @@ export function constantInts(n: NodeImport, operand: Operand, role: string): rea
   return Array.from(dense.data);
 }
 
-/** The one number of a constant operand, which may come through a DequantizeLinear. */
+/** The numbers of a constant operand, which may come through a DequantizeLinear, flattened. */
+export const constantNumbers = (n: NodeImport, operand: Operand, role: string): ArrayLike<number> =>
+  dequantizedNumbers(n, operand) ?? constantOf(n, operand, role).dense.data;
+
+/** The one number of such an operand. */
 export function constantScalar(n: NodeImport, operand: Operand, role: string): number {
-  const stored = dequantizedScalar(n, operand);
-  if (stored !== undefined) return stored;
-  const { data } = constantOf(n, operand, role).dense;
+  const data = constantNumbers(n, operand, role);
   if (data.length !== 1)
     reject(badOperandValue(n.loc, operand.name, `(${role}) must have one element, has ${data.length}`));
   return data[0]!;
 }
 
-/** (q − z)·s of dequantize(const) with one element: exact, as q − z and s have 24 bits or fewer. */
-function dequantizedScalar(n: NodeImport, operand: Operand): number | undefined {
-  if (operand.kind !== "value" || sizeOf(operand.shape) !== 1) return undefined;
+/** (q − z)·s of dequantize(const): exact, as q − z and s have 24 bits or fewer. */
+function dequantizedNumbers(n: NodeImport, operand: Operand): Float64Array | undefined {
+  if (operand.kind !== "value") return undefined;
   const op = n.graph.definitions.get(operand.value);
   const stored = op?.name === "quant.dequantize" ? op.operands[0]! : undefined;
   const made = stored && n.graph.definitions.get(stored);
   const elem = stored?.type.elem;
   if (made?.name !== "const" || elem?.kind !== "quant" || elem.storage.bits > 16) return undefined;
+  const { data, shape } = made.attrs.value as Dense;
   const { scheme } = elem;
-  const [scale, zeroPoint] =
-    scheme.kind === "tensor" ? [scheme.scale, scheme.zeroPoint] : [scheme.scales[0]!, scheme.zeroPoints[0]!];
-  return ((made.attrs.value as Dense).data[0]! - zeroPoint) * scale;
+  if (scheme.kind === "tensor") return Float64Array.from(data, (q) => (q - scheme.zeroPoint) * scheme.scale);
+  const inner = shape.slice(scheme.axis + 1).reduce((a, b) => a * b, 1);
+  return Float64Array.from(data, (q, i) => {
+    const channel = Math.floor(i / inner) % shape[scheme.axis]!;
+    return (q - scheme.zeroPoints[channel]!) * scheme.scales[channel]!;
+  });
 }
 
 /** A list of axes or sizes given by an attribute (older operator sets) or by a constant input. */

@@ -114,4 +114,10 @@ export const axisCases: readonly GraphCase[] = [
       g.q(g.op("Conv", [x(g, [1, 4, 6, 6], 1e30), g.weights([3, 4, 1, 1], 1e8)]), 1e38, 9),
     ];
   }),
+  graphCase("batch norm whose scale is quantized, and its bias in 32 bits", (g) => {
+    const scale = g.dq(g.constant("int8", [4], [64, -100, 127, 3]), 0.011, 0, { type: "int8" });
+    const bias = g.dq(g.constant("int32", [4], [1000, -999_999, 0, 123_456_789]), 1e-6, 0, { type: "int32" });
+    const statistics = [g.floats([4], [0.1, -0.2, 0.3, 0]), g.floats([4], [0.5, 1, 1.5, 2])];
+    return [g.q(g.op("Relu", [g.op("BatchNormalization", [x(g), scale, bias, ...statistics])]), 0.07, 9)];
+  }),
 ];

@@ -6,7 +6,7 @@ import { elementwise, real, realConstant, reshape } from "../../graph-import.ts"
 import type { Importer } from "../../importer.ts";
 import {
   axisOf,
-  constantOf,
+  constantNumbers,
   flagAttr,
   floatAttr,
   input,
@@ -60,27 +60,28 @@ const batchNormalization: Importer = {
     const axis = axisOf(n, 1, x.shape.length);
     const channels = x.shape[axis]!;
     const shape = x.shape.map((_, i) => (i === axis ? channels : 1));
+    const numbers = (p: Operand, role: string): number[] => Array.from(constantNumbers(n, p, role));
     const parameter = (i: number, role: string): Operand => {
       const p = input(n, i);
-      const { data } = constantOf(n, p, role).dense;
-      if (data.length !== channels)
-        reject(
-          badOperandValue(n.loc, p.name, `(${role}) has ${data.length} elements for ${channels} channels`),
-        );
+      const size = sizeOf(p.shape);
+      if (size !== channels)
+        reject(badOperandValue(n.loc, p.name, `(${role}) has ${size} elements for ${channels} channels`));
+      if (p.kind === "value") return p;
+      const { data } = p.constant.dense;
       const bad = data.findIndex((v) => !Number.isFinite(v));
       if (bad >= 0) reject(badOperandValue(n.loc, p.name, `(${role}) is ${data[bad]} at index ${bad}`));
       return p;
     };
-    const gamma = constantOf(n, parameter(1, "scale"), "scale").dense.data;
+    const gamma = numbers(parameter(1, "scale"), "scale");
     const beta = parameter(2, "bias");
     const mean = parameter(3, "mean");
     const variances = parameter(4, "variance");
-    const variance = constantOf(n, variances, "variance").dense.data;
+    const variance = numbers(variances, "variance");
     const epsilon = floatAttr(n, "epsilon", EPSILON);
     const bad = variance.findIndex((v) => !(v + epsilon > 0));
     if (bad >= 0)
       reject(badOperandValue(n.loc, variances.name, `(variance) is ${variance[bad]} at index ${bad}`));
-    const k = Array.from(gamma, (g, i) => batchNormScale(g, variance[i]!, epsilon));
+    const k = gamma.map((g, i) => batchNormScale(g, variance[i]!, epsilon));
     const centred = elementwise(n, "float.sub", [x, reshape(n, mean, shape)]);
     const scaled = elementwise(n, "float.mul", [centred, realConstant(shape, k)]);
     return elementwise(n, "float.add", [scaled, reshape(n, beta, shape)]);
