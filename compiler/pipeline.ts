@@ -5,6 +5,7 @@ import { certify } from "./passes/certify.ts";
 import { expandTransposed } from "./passes/expand-transposed/index.ts";
 import { foldConstantChannels } from "./passes/fold-constant-channels.ts";
 import { fuseKernels } from "./passes/fuse-kernels.ts";
+import { hoistScales } from "./passes/hoist-scales.ts";
 import { insertQuantizers } from "./passes/insert-quantizers.ts";
 import { integerize } from "./passes/integerize/index.ts";
 import { layoutNhwc } from "./passes/layout-nhwc.ts";
@@ -35,6 +36,7 @@ export const integerPasses = ({
   { pass: insertQuantizers, options: { grids } }, //   grids given by the user
   recognizeQuantizers, //                               arithmetic that quantizes → quantizers
   recognizeNormalizations, //                           means, squares and roots → float.normalize
+  hoistScales, //                                       scales of the run leave products of integers
   { pass: integerize, options: { keepQuantizers, allowFloat } }, // floats and quantizers → exact integer maps
   layoutNhwc, //                                        transposes sink and cancel
   canonicalize, //                                      identities, nested clamps, pads into windows
@@ -71,6 +73,7 @@ export const allPasses: readonly Pass[] = [
   insertQuantizers,
   recognizeQuantizers,
   recognizeNormalizations,
+  hoistScales,
   integerize,
   layoutNhwc,
   canonicalize,

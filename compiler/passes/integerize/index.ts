@@ -38,6 +38,7 @@ import { liftNormalize } from "./normalize.ts";
 import { withGrid } from "./normalize-grid.ts";
 import { liftQuantize } from "./quantize.ts";
 import { at, type Linear, type Rep } from "./rep.ts";
+import { explained } from "./runtime-scale.ts";
 import { liftSoftmax } from "./softmax.ts";
 import { liftThreshold } from "./threshold.ts";
 import { integerConst, quantizedConst } from "./weights.ts";
@@ -69,7 +70,8 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.normalize": liftNormalize,
 };
 
-function lift(ctx: Context, op: Op): Rep {
+function lift(context: Context, op: Op): Rep {
+  const ctx: Context = { ...context, report: (d) => context.report(explained(context, op, d)) };
   const rule = rules[op.name];
   if (rule) return rule(ctx, op);
   if (hasTrait(op, "movement"))

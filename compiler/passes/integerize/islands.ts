@@ -107,8 +107,18 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
     }
     // Islands have one width.
     if (op.name === "float.cast") return operands[0];
+    if (isWholeWindow(op)) return greatest(op, operands[0]!);
     if (op.name === "float.conv_transpose") return spreadConv(ctx, op, operands as [Value, Value]);
     return ctx.emit(op.name, operands as Value[], op.attrs, options(op));
+  };
+
+  /** A max pool of one window per channel, as rows. */
+  const greatest = (op: Op, x: Value): Value => {
+    const [n, c, h, ...w] = x.type.shape as [number, number, number, ...number[]];
+    const flat = { shape: [n * c, h * sizeOf(w)] };
+    const rows = ctx.emit("layout.reshape", [x], flat, options(op));
+    const top = ctx.emit("float.reduce_max", [rows], { axes: [1], keepdims: true }, options(op));
+    return ctx.emit("layout.reshape", [top], { shape: op.results[0]!.type.shape }, options(op));
   };
 
   const materialize = (v: Value, r: Rep): Value | undefined => {
@@ -190,6 +200,12 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
     findings: () => islandsOf(ctx, members).map(([ops, why]) => floatIsland(ops, why)),
   };
 }
+
+/** Whether each channel is one window. */
+const isWholeWindow = (op: Op): boolean =>
+  op.name === "float.max_pool" &&
+  attr<readonly number[]>(op, "pads").every((p) => p === 0) &&
+  attr<readonly number[]>(op, "kernel").every((k, i) => k === op.operands[0]!.type.shape[i + 2]);
 
 /** Members joined by their tensors, in graph order. */
 function islandsOf(

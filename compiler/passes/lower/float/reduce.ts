@@ -1,10 +1,11 @@
 /** Sums, means, extremes, softmax and normalizations of float tensors. */
 import { type Expr, load } from "../../../ir/kernel/ir.ts";
 import { attr } from "../../../ir/op.ts";
+import { sizeOf } from "../../../ir/types.ts";
 import { type Block, createKernel } from "../block.ts";
 import { operandLayout, paramBuffers } from "../elementwise.ts";
 import { stepsOf } from "../epilogue-stage.ts";
-import type { Layout } from "../layout.ts";
+import { isDense, type Layout } from "../layout.ts";
 import type { Lowered, Stage } from "../stage.ts";
 import { exp } from "./functions.ts";
 import { f, fadd, fdiv, feq, fmax, fmin, fmul, fsqrt, fsub, select } from "./lanes.ts";
@@ -38,12 +39,18 @@ export function lowerFloatReduce(stage: Stage): Lowered | undefined {
         root.name === "float.reduce_max"
           ? [Number.NEGATIVE_INFINITY, fmax]
           : [Number.POSITIVE_INFINITY, fmin];
-      eachRow(k.block, from(), y, attr<readonly number[]>(root, "axes"), (b, row) => {
+      const x = from();
+      const axes = attr<readonly number[]>(root, "axes");
+      // All elements in memory order are one row.
+      const whole = isDense(x) && axes.length === x.shape.length;
+      const rows = whole ? { ...x, shape: [sizeOf(x.shape)], strides: [4] } : x;
+      const to = whole ? { ...y, shape: [], strides: [] } : y;
+      eachRow(k.block, rows, to, whole ? [0] : axes, (b, row) => {
         storeLanes(
           b,
           y,
           row.to,
-          row.fold(b, start, (_, acc, x) => pick(acc, x), pick),
+          row.fold(b, start, (_, acc, v) => pick(acc, v), pick),
           row.count,
         );
       });

@@ -1,0 +1,51 @@
+/** Scales that a graph computes from the tensor they are for: said as such, rather than as a missing quantizer. */
+import type { Diagnostic } from "../../ir/diagnostics.ts";
+import { runtimeScale } from "../../ir/messages-float.ts";
+import type { Op, Value } from "../../ir/module.ts";
+import { hasTrait } from "../../ir/ops/index.ts";
+import type { Context } from "./context.ts";
+
+const EXTREMES: ReadonlySet<string> = new Set([
+  "float.max_pool",
+  "float.reduce_max",
+  "float.reduce_min",
+  "float.reduce_mean",
+]);
+const BESIDE: ReadonlySet<string> = new Set(["float.abs", "float.neg", "layout.reshape", "layout.transpose"]);
+/** Ops between a tensor and its scale. */
+const FAR = 12;
+
+const passes = (op: Op): boolean =>
+  EXTREMES.has(op.name) || hasTrait(op, "elementwise") || hasTrait(op, "movement");
+
+/** The op that takes the extreme which x is multiplied with or divided by, on its way to a quantizer. */
+function extremeFor(ctx: Context, x: Value): Op | undefined {
+  const seen = new Set<Value>();
+  const walk = (v: Value, extreme: Op | undefined, far: number): Op | undefined => {
+    if (far === FAR || seen.has(v)) return undefined;
+    seen.add(v);
+    for (const op of ctx.users(v)) {
+      const scales =
+        (op.name === "float.mul" || op.name === "float.div") && op.operands.includes(x) && v !== x;
+      const rounds = ctx.users(op.results[0]!).some((user) => user.name === "quant.quantize");
+      if (extreme && scales && rounds) return extreme;
+      if (!passes(op)) continue;
+      const found = walk(op.results[0]!, EXTREMES.has(op.name) ? op : extreme, far + 1);
+      if (found) return found;
+    }
+    return undefined;
+  };
+  return walk(x, undefined, 0);
+}
+
+/** The finding about `op`, or a better one where what it computes is a scale of the run. */
+export function explained(ctx: Context, op: Op, d: Diagnostic): Diagnostic {
+  if (d.code !== "QC2101") return d;
+  for (let x = op.operands[0]; x !== undefined; ) {
+    const extreme = extremeFor(ctx, x);
+    if (extreme) return runtimeScale(extreme, x.name);
+    const made = ctx.definition(x);
+    x = made && BESIDE.has(made.name) ? made.operands[0] : undefined;
+  }
+  return d;
+}
