@@ -153,6 +153,7 @@ export const notUniform = (n: Neighbours, op: Op, operand: Value): Diagnostic =>
         `${onnxName(op)} needs one scale and an integer zero point for the whole input tensor`,
         {
           ...locOf(op),
+          tensor: operand.name,
           notes: around(n, operand, op) ?? [],
           fixes: [`quantize the input of ${onnxName(op)} per tensor`],
         },
@@ -198,6 +199,7 @@ export const floatOutput = (n: Neighbours, name: string, v: Value): Diagnostic =
     `graph output ${quote(name)} is computed in float after the last quantizer`,
     {
       ...(op ? locOf(op) : {}),
+      tensor: v.name,
       notes: around(n, v, undefined) ?? [],
       fixes: [
         `add a quantizer at the output`,

@@ -92,6 +92,14 @@ def from_torch() -> None:
     dynamo("dynamo_bitlinear", seeded(net.BitLinear), (1, 16))
 
 
+def in_blocks(name: str, source: pathlib.Path, folder=OUT, **options) -> pathlib.Path:
+    path = folder / f"{name}.onnx"
+    q = MatMulNBitsQuantizer(onnx.load(source), block_size=16, **options)
+    q.process()
+    q.model.save_model_to_file(str(path))
+    return path
+
+
 def from_onnxruntime() -> None:
     residual = preprocessed("residual", seeded(net.Residual))
     curves = preprocessed("curves", seeded(net.Activations))
@@ -112,13 +120,12 @@ def from_onnxruntime() -> None:
     upgraded = SCRATCH / "residual_opset21.onnx"
     onnx.save(onnx.version_converter.convert_version(onnx.load(opset21), 21), upgraded)
     static("ort_residual_w4_opset21", upgraded, activation_type=u8, weight_type=QuantType.QInt4)
-    for bits in (4, 8):
-        q = MatMulNBitsQuantizer(onnx.load(block), bits=bits, block_size=16, is_symmetric=False)
-        q.process()
-        q.model.save_model_to_file(str(OUT / f"ort_block_matmul_{bits}bits.onnx"))
-    q = MatMulNBitsQuantizer(onnx.load(block), bits=4, block_size=16, is_symmetric=True, quant_format=QuantFormat.QDQ)
-    q.process()
-    q.model.save_model_to_file(str(OUT / "ort_block_matmul_4bits_qdq.onnx"))
+    for bits in (2, 4, 8):
+        in_blocks(f"ort_block_matmul_{bits}bits", block, bits=bits, is_symmetric=False)
+    qdq = in_blocks("ort_block_matmul_4bits_qdq", block, bits=4, is_symmetric=True, quant_format=QuantFormat.QDQ)
+    static("ort_block_matmul_4bits_static", qdq, TOKENS)
+    lopsided = in_blocks("block_lopsided", block, SCRATCH, bits=4, is_symmetric=False, quant_format=QuantFormat.QDQ)
+    static("ort_block_matmul_4bits_static_asymmetric", lopsided, TOKENS)
 
 
 def main() -> None:

@@ -2,8 +2,9 @@
  * Weights in blocks behind float activations, as language models have them: they stay packed, are spread out inside the kernel, and
  * agree with onnxruntime.
  */
+import { readdirSync, readFileSync } from "node:fs";
 import * as ort from "onnxruntime-node";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type Compiled, compileModel } from "../../compiler/index.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/index.ts";
@@ -75,19 +76,43 @@ test.each(cases.map((c) => [c.name, c] as const))("%s", async (_, { shape, build
   expect(refused.diagnostics.map((d) => d.code)).toContain("QC2101");
   const result = await compileModel(bytes, { target: "wasm-simd", allowFloat: true });
   if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
-  const next = randomSource(11);
-  const size = shape.reduce((a, b) => a * b, 1);
-  const x = Float32Array.from({ length: size }, () => 4 * next() - 2);
-  const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "disabled" });
-  const want = (await session.run({ [input]: new ort.Tensor("float32", x, shape) }))[session.outputNames[0]!]!
-    .data as Float32Array;
-  const got = Object.values(await outputs(result.value, input, x))[0]!;
+  const [got, want] = await both(bytes, result.value, 11);
   expect(got.length).toBe(want.length);
-  const top = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
-  const worst = want.reduce((m, v, i) => Math.max(m, Math.abs(v - got[i]!)), 0);
-  expect(worst).toBeLessThanOrEqual(1e-6 + 1e-5 * top);
-  // Packed weights, four bytes of scale per block of at least three, and what fills the last panel and chunk.
+  expect(worst(got, want)).toBeLessThanOrEqual(1e-5);
+  // Packed weights, four bytes of scale and one zero point per block, and what fills the last panel and chunk.
   const [count, bits] = weights;
   const { sizes } = result.value.manifest;
   if (count >= 4096) expect(sizes.weights).toBeLessThan((count * bits) / 8 + (count / 16) * 5 + 512);
+});
+
+/** First outputs of the module and of onnxruntime for a random input. */
+async function both(bytes: Uint8Array, compiled: Compiled, seed: number) {
+  const { name, shape } = compiled.manifest.inputs[0]!;
+  const next = randomSource(seed);
+  const size = shape.reduce((a, b) => a * b, 1);
+  const x = Float32Array.from({ length: size }, () => 4 * next() - 2);
+  const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "disabled" });
+  const found = await session.run({ [name]: new ort.Tensor("float32", x, shape) });
+  const want = found[session.outputNames[0]!]!.data as Float32Array;
+  await session.release();
+  return [Object.values(await outputs(compiled, name, x))[0]!, want] as const;
+}
+
+/** Greatest difference, relative to the greatest value. */
+function worst(got: Float32Array, want: Float32Array): number {
+  const top = want.reduce((m, v) => Math.max(m, Math.abs(v)), 0.1);
+  return want.reduce((m, v, i) => Math.max(m, Math.abs(v - got[i]!)), 0) / top;
+}
+
+const folder = new URL("../../examples/exporters/models/", import.meta.url);
+const files = readdirSync(folder).filter((f) => /^ort_block_matmul_\d+bits(_qdq)?\.onnx$/.test(f));
+
+describe.each(files)("%s", (file) => {
+  const bytes = new Uint8Array(readFileSync(new URL(file, folder)));
+
+  test("runs in float if allowed, as onnxruntime runs it", async () => {
+    const result = await compileModel(bytes, { target: "wasm-simd", allowFloat: true });
+    if (!result.ok) throw new Error(result.diagnostics[0]!.message);
+    for (const seed of [1, 2]) expect(worst(...(await both(bytes, result.value, seed)))).toBeLessThan(1e-4);
+  });
 });

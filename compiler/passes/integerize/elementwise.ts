@@ -39,8 +39,8 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   if (affine !== undefined) return affine;
   const mapped = liftMapped(op, reps, shape);
   if (mapped !== undefined) return { ...mapped, input: broadcast(ctx, mapped.input, shape) };
-  const culprit = op.operands.findIndex((_, i) => reps[i]!.kind !== "constant");
-  const v = op.operands[Math.max(0, culprit)]!;
+  const open = op.operands.filter((_, i) => reps[i]!.kind !== "constant");
+  const v = open.find((x) => ctx.definition(x)?.name !== "quant.dequantize") ?? open[0] ?? op.operands[0]!;
   const rep = ctx.rep(v);
   const bits = rep.kind === "linear" && rep.terms.length === 1 ? intElem(rep.terms[0]!.value).bits : 0;
   ctx.report(bits > TABLE_BITS ? tooWide(ctx, op, v, bits, rep) : noQuantizer(ctx, op, v, boundsOf(rep)));
