@@ -9,25 +9,20 @@ import { readModel } from "../../compiler/frontend/onnx/reader.ts";
 import { type Compiled, compileModel } from "../../compiler/index.ts";
 import { runProgram } from "../../compiler/ir/kernel/interpreter.ts";
 import { lowerModule } from "../../compiler/passes/lower/index.ts";
-import type { Layout } from "../../compiler/passes/lower/layout.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/index.ts";
 import { runOrt } from "../import-spec.ts";
+import { normal as normalValues } from "../normal.ts";
 import { f32, i8, type ModelSpec, model as modelBytes, node, u8, value } from "../onnx-writer.ts";
 import { evaluateOnnx } from "../oracle/evaluate.ts";
 import { randomSource } from "../zoo.ts";
 import { compileBytes, firstDifference } from "./compiled.ts";
+import { readTensor, writeTensor } from "./memory.ts";
 
 type Floats = readonly number[];
 type Fill = (n: number, seed: number) => Floats;
 
-const normal: Fill = (n, seed) => {
-  const next = randomSource(seed);
-  return Float32Array.from(
-    { length: n },
-    () => Math.sqrt(-2 * Math.log(1 - next())) * Math.cos(6.283 * next()),
-  ) as unknown as Floats;
-};
+const normal: Fill = (n, seed) => Array.from(normalValues(n, seed));
 
 /** What a tensor can be. */
 const FILLS: { readonly [name: string]: Fill } = {
@@ -57,36 +52,18 @@ const unsigned = (dims: readonly number[], seed = 6) => u8(dims, integers(sizeOf
 type Outputs = Readonly<Record<string, ArrayLike<number>>>;
 type Feeds = ReadonlyMap<string, Float32Array | Uint8Array | Int8Array>;
 
-const READ = { u8: "Uint8", i8: "Int8", u16: "Uint16", i16: "Int16", i32: "Int32", f32: "Float32" } as const;
-
 /** The relaxed kernels as an engine runs them whose dot product is exact. */
 function relaxedProgram({ module }: Compiled): (feeds: Feeds) => Outputs {
   const lowered = lowerModule(module, targetsOf("wasm").relaxed!);
   if (!lowered.ok) throw new Error("not lowered");
   const { program, inputs, outputs } = lowered.value;
-  const at = (memory: ReadonlyMap<string, Uint8Array>, { buffer, container, offset }: Layout) => {
-    const bytes = memory.get(buffer)!;
-    const view = new DataView(bytes.buffer, bytes.byteOffset + offset);
-    const size = Number(container.slice(1)) / 8;
-    return {
-      get: (i: number) => view[`get${READ[container]}`](i * size, true),
-      set: (i: number, v: number) => view[`set${READ[container]}`](i * size, v, true),
-    };
-  };
   return (feeds) => {
     const memory = runProgram({ ...program, kernels: [] });
-    for (const { port, layout } of inputs) {
-      const to = at(memory, layout);
-      feeds.get(port.name)!.forEach((v, i) => {
-        to.set(i, v);
-      });
-    }
+    for (const { port, layout } of inputs)
+      writeTensor(memory.get(layout.buffer)!, layout, feeds.get(port.name)!);
     runProgram(program, memory, { dot: "u8s8" });
     return Object.fromEntries(
-      outputs.map(({ port, layout }) => {
-        const from = at(memory, layout);
-        return [port.name, Array.from({ length: sizeOf(layout.shape) }, (_, i) => from.get(i))];
-      }),
+      outputs.map(({ port, layout }) => [port.name, readTensor(memory.get(layout.buffer)!, layout)]),
     );
   };
 }
