@@ -199,7 +199,7 @@ export function createNodeGraph(
         const row = rowFor(scoped);
         if (row === undefined) continue;
         const read = row.row.quantized?.(node.inputs.length).find(({ data }) => node.inputs[data] === name);
-        if (read?.scale !== undefined) {
+        if (read?.scale !== undefined && !isOfRun(node, read)) {
           const type = parametersAhead(node, read, row.opset, name === info.name, { name, dtype, shape });
           if (type !== undefined) return type;
         } else if (node.op === "Cast" || read !== undefined) {
@@ -220,6 +220,13 @@ export function createNodeGraph(
       }
     return undefined;
   };
+
+  /** Whether scale or zero point are computed at run time. */
+  const isOfRun = (node: OnnxNode, { scale, zeroPoint }: QuantizedInput): boolean =>
+    [scale, zeroPoint].some((i) => {
+      const name = node.inputs[i ?? -1] ?? "";
+      return name !== "" && constantOperandOf(name) === undefined;
+    });
 
   const parametersAhead = (
     node: OnnxNode,

@@ -47,7 +47,8 @@ function knownReals(n: NodeImport, x: Operand): Constant | undefined {
   return roundTo(x.dtype, x.shape, reals);
 }
 
-function outputDtype(n: NodeImport, zeroPoint: Operand | undefined): DataType {
+/** The type that a quantizer's zero point, or its attribute, gives to its result. */
+export function outputDtype(n: NodeImport, zeroPoint: Operand | undefined): DataType {
   const number = intAttr(n, "output_dtype", 0);
   const wanted = number === 0 ? undefined : dataTypeOf(number);
   if (number !== 0 && wanted === undefined)

@@ -42,7 +42,7 @@ export const runtimeScale = (op: Op, tensor: string): Diagnostic =>
   diagnostic(
     "error",
     "QC2148",
-    `${named(op)} computes the scale of ${quote(tensor)} at run time, as a float32, and no float is allowed`,
+    `${named(op)}: the scale of ${quote(tensor)} is a float32 that is computed at run time, and no float is allowed`,
     {
       ...(op.loc && { loc: op.loc }),
       tensor,

@@ -17,7 +17,7 @@ function isIntegers(v: Value, ctx: RuleContext): boolean {
   const stored = defined(v, "quant.dequantize", ctx)?.operands[0];
   if (stored === undefined || defined(stored, "const", ctx)) return false;
   const { scheme } = stored.type.elem as QuantType;
-  return scheme.kind === "tensor" && scheme.scale === 1 && scheme.zeroPoint === 0;
+  return scheme.kind === "tensor" && scheme.scale === 1;
 }
 
 /** Neither a constant nor a quantized tensor, both of which integers express. */

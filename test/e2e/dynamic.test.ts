@@ -346,6 +346,77 @@ describe("integers and zero points as inputs", () => {
   });
 });
 
+describe("quantizers with parameters of the run", () => {
+  test.each(["uint8", "int8"] as const)("QuantizeLinear to %s and DequantizeLinear", async (type) => {
+    const spec: ModelSpec = {
+      opset: 13,
+      inputs: [value("x", "float32", [3, 20]), value("z", type, [])],
+      initializers: { l: f32([], [Math.fround(0.02)]) },
+      outputs: [value("q", type), value("y", "float32")],
+      nodes: [
+        node("Abs", ["x"], ["a"]),
+        node("ReduceMax", ["a"], ["m"], { keepdims: 0 }),
+        node("Max", ["m", "l"], ["n"]),
+        node("Mul", ["n", "l"], ["s"]),
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+      ],
+    };
+    await agree(spec, { fills: Object.keys(FILLS).filter((f) => f !== "huge") });
+  });
+
+  test("scales per channel", async () => {
+    await agree(
+      {
+        opset: 13,
+        inputs: [value("x", "float32", [2, 5, 3]), value("s", "float32", [5])],
+        initializers: { z: u8([5], [1, 2, 3, 100, 255]), l: f32([], [Math.fround(0.01)]) },
+        outputs: [value("q", "uint8"), value("y", "float32")],
+        nodes: [
+          node("Abs", ["s"], ["a"]),
+          node("Add", ["a", "l"], ["t"]),
+          node("QuantizeLinear", ["x", "t", "z"], ["q"], { axis: 1 }),
+          node("DequantizeLinear", ["q", "t", "z"], ["y"], { axis: 1 }),
+        ],
+      },
+      { fills: Object.keys(FILLS).filter((f) => f !== "huge") },
+    );
+  });
+
+  test("a product of what DynamicQuantizeLinear and DequantizeLinear make is one of integers", async () => {
+    const spec: ModelSpec = {
+      opset: 13,
+      inputs: [value("x", "float32", [4, 24])],
+      initializers: {
+        w: weights([24, 10]),
+        ws: f32(
+          [10],
+          normal(10, 4).map((v) => Math.fround(Math.abs(v) / 100)),
+        ),
+        wz: i8([10], new Array<number>(10).fill(0)),
+      },
+      outputs: [value("y", "float32")],
+      nodes: [
+        dynamic(),
+        node("DequantizeLinear", ["q", "qs", "qz"], ["r"]),
+        node("DequantizeLinear", ["w", "ws", "wz"], ["v"], { axis: 1 }),
+        node("MatMul", ["r", "v"], ["y"]),
+      ],
+    };
+    const artifact = await compileBytes(modelBytes(spec), { name: "m", allowFloat: true });
+    expect(artifact.manifest.coverage.float!.macs).toBe(0);
+    expect(kernelsOf(artifact)).toContain("qc.sub_product");
+    const [run] = await modulesOf(artifact);
+    for (const name of ["normal", "positive", "ties"]) {
+      const x = Float32Array.from(FILLS[name]!(96, 3));
+      const theirs = (await runOrt(spec, new Map([["x", Array.from(x)]]))).get("y")!.data;
+      const ours = run![1](new Map([["x", x]])).y!;
+      const most = theirs.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+      for (const [i, v] of theirs.entries()) expect(Math.abs(v - ours[i]!)).toBeLessThanOrEqual(1e-5 * most);
+    }
+  });
+});
+
 const contrib = { opset: 13, opsets: { "com.microsoft": 1 } } as const;
 const microsoft = { domain: "com.microsoft" } as const;
 
@@ -437,7 +508,7 @@ describe("without floats", () => {
     const errors = result.diagnostics.filter((d) => d.severity === "error");
     expect(errors.map((d) => d.code)).toEqual(["QC2148"]);
     expect(errors[0]!.message).toBe(
-      'DynamicQuantizeLinear computes the scale of "x" at run time, as a float32, and no float is allowed',
+      'DynamicQuantizeLinear: the scale of "x" is a float32 that is computed at run time, and no float is allowed',
     );
     expect(errors[0]!.fixes[0]).toContain("--allow-float");
     expect(errors[0]!.loc).toMatchObject({ kind: "node", op: "DynamicQuantizeLinear" });

@@ -41,6 +41,13 @@ function extremeFor(ctx: Context, x: Value): Op | undefined {
 /** The finding about `op`, or a better one where what it computes is a scale of the run. */
 export function explained(ctx: Context, op: Op, d: Diagnostic): Diagnostic {
   if (d.code !== "QC2101") return d;
+  // With constant parameters, quantizers are not made of arithmetic.
+  if (
+    op.loc?.kind === "node" &&
+    /^(Dequantize|Quantize)Linear$/.test(op.loc.op) &&
+    op.name !== "quant.quantize"
+  )
+    return runtimeScale(op, op.loc.output);
   for (let x = op.operands[0]; x !== undefined; ) {
     const extreme = extremeFor(ctx, x);
     if (extreme) return runtimeScale(extreme, x.name);

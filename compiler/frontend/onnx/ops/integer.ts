@@ -2,15 +2,15 @@
  * Operators that multiply integers: ConvInteger, MatMulInteger, MulInteger. The result is the exact integer: a quantizer
  * of scale 1 behind the product of the reals (q − z)·1.
  */
-import { badOperands } from "../../../ir/messages.ts";
 import { int, type QuantType } from "../../../ir/types.ts";
 import { makeConstant } from "../../constants.ts";
-import { elementwise, reshape } from "../../graph-import.ts";
+import { elementwise } from "../../graph-import.ts";
 import type { Importer, QuantizedInput } from "../../importer.ts";
-import { input, type NodeImport, reject } from "../../node-import.ts";
+import { input, type NodeImport } from "../../node-import.ts";
 import { constantOperand, type Operand } from "../../operand.ts";
-import { dequantize, integersAsReals, quantizeTo, RAW, readAs } from "../../qdq.ts";
+import { dequantize, quantizeTo, RAW, readAs } from "../../qdq.ts";
 import { quantTypeOf } from "../../quantizer.ts";
+import { asReals, DIFFERENCE, spread } from "../../runtime-quantizer.ts";
 import { convImporters } from "./conv.ts";
 import { matmulImporters } from "./matmul.ts";
 import { axisAttribute, onReals, within } from "./qlinear-lift.ts";
@@ -28,8 +28,11 @@ export function integerMatmul(n: NodeImport, zeroA: number, zeroB: number): Oper
 function centred(n: NodeImport, data: number, zeroPoint: number, axis: number): Operand {
   const [x, zero] = [input(n, data), n.inputs[zeroPoint]];
   if (zero?.kind === "value") {
-    const difference = elementwise(n, "float.sub", [asReals(n, x), spread(n, zero, x, axis)]);
-    return dequantize(within(n, [quantizeTo(n, difference, DIFFERENCE, "int16"), ONE]));
+    const difference = elementwise(n, "float.sub", [
+      asReals(n, x),
+      spread(n, asReals(n, zero), "zero points", x.shape, axis),
+    ]);
+    return asReals(n, quantizeTo(n, difference, DIFFERENCE, "int16"));
   }
   const size = zero?.shape.reduce((a, b) => a * b, 1) ?? 1;
   const ones = makeConstant("float32", zero?.shape ?? [], new Array<number>(size).fill(1));
@@ -38,24 +41,6 @@ function centred(n: NodeImport, data: number, zeroPoint: number, axis: number): 
   const { name, shape, dtype } = x;
   return readAs(n, x, quantTypeOf(at, { name, shape, dtype }, constantOperand(ones), zero).scheme);
 }
-
-const ONE = constantOperand(makeConstant("float32", [], [1]));
-
-const asReals = (n: NodeImport, x: Operand): Operand =>
-  x.kind === "constant" ? dequantize(within(n, [x, ONE])) : integersAsReals(n, x);
-
-/** Zero points of the run, shaped to broadcast along `axis` of x. */
-function spread(n: NodeImport, zero: Operand, x: Operand, axis: number): Operand {
-  const real = asReals(n, zero);
-  if (zero.shape.length === 0) return real;
-  const [size] = zero.shape;
-  if (zero.shape.length > 1 || (size !== 1 && size !== x.shape[axis]))
-    reject(badOperands(n.loc, `zero points of shape [${zero.shape.join(", ")}] do not fit axis ${axis}`, []));
-  return reshape(n, real, size === 1 ? [] : x.shape.map((d, i) => (i === axis ? d : 1)));
-}
-
-/** Differences of two 8-bit integers, exactly. */
-const DIFFERENCE: QuantType = { kind: "quant", storage: int(true, 16), lo: -255, hi: 255, scheme: RAW };
 
 /** Exact int32: the accumulators of a kernel fit or are refused later. */
 const INTEGER: QuantType = {
