@@ -1,8 +1,15 @@
 /** Constants quantized in blocks: DequantizeLinear with `block_size`, MatMulNBits, GatherBlockQuantized. */
-import { badOperandValue, blockQuantization, quantizerShape, quantizerType } from "../ir/messages.ts";
+import {
+  badOperandValue,
+  blockQuantization,
+  plainIntegers,
+  quantizerShape,
+  quantizerType,
+} from "../ir/messages.ts";
+import type { Value } from "../ir/module.ts";
 import { type Constant, isFloatDtype, isQuantDtype, makeConstant } from "./constants.ts";
-import { append, materialize } from "./graph-import.ts";
-import { axisOf, intAttr, type NodeImport, reject } from "./node-import.ts";
+import { append, materialize, move } from "./graph-import.ts";
+import { axisOf, constantInts, intAttr, type NodeImport, reject } from "./node-import.ts";
 import { constantOperand, type Operand, valueOperand } from "./operand.ts";
 
 const shapeText = (shape: readonly number[]): string => `[${shape.join(", ")}]`;
@@ -22,8 +29,8 @@ function checkFinite(n: NodeImport, x: Operand, role: string): void {
   if (bad !== undefined) reject(badOperandValue(n.loc, x.name, `(${role}) holds ${bad}`));
 }
 
-/** (q − z)·s for constant q, s and z; rejects tensors that are not, or whose shapes do not fit. */
-export function dequantizeBlocks(n: NodeImport, { q, scale, zeroPoint, axis, block }: Blocks): Operand {
+/** q, scales and zero points as values; rejects tensors that are no constants, or whose shapes do not fit. */
+function checked(n: NodeImport, { q, scale, zeroPoint, axis, block }: Blocks): readonly Value[] {
   const what = `block size ${block}`;
   for (const x of [q, scale, zeroPoint])
     if (x !== undefined && x.kind !== "constant") reject(blockQuantization(n.loc, what, x.name));
@@ -46,9 +53,37 @@ export function dequantizeBlocks(n: NodeImport, { q, scale, zeroPoint, axis, blo
   const zeros =
     zeroPoint ??
     constantOperand(makeConstant("int8", want, new Float64Array(want.reduce((a, b) => a * b, 1))));
-  const values = [q, scale, zeros].map((x) => materialize(n, x));
-  const made = append(n, "quant.dequantize_blocks", [q, scale, zeros], values, { axis, block });
+  return [q, scale, zeros].map((x) => materialize(n, x));
+}
+
+/** (q − z)·s for constant q, s and z. */
+export function dequantizeBlocks(n: NodeImport, blocks: Blocks): Operand {
+  const { q, scale, axis, block } = blocks;
+  const made = append(n, "quant.dequantize_blocks", [q, scale], checked(n, blocks), { axis, block });
   return valueOperand(made, scale.dtype);
+}
+
+/** The rows of a table in blocks along axis 1 that `indices` say. */
+export function lookup(n: NodeImport, table: Blocks, indices: Operand): Operand {
+  const { q, scale, block } = table;
+  if (indices.kind === "constant") {
+    const [rows] = q.shape as [number];
+    const list = constantInts(n, indices, "indices").map((i) => (i < 0 ? i + rows : i));
+    if (list.some((i) => !(i >= 0 && i < rows)))
+      reject(badOperandValue(n.loc, indices.name, `(indices) points outside axis 0 of size ${rows}`));
+    const taken = (x: Operand): Operand => move(n, "layout.gather", [x], { axis: 0, indices: list });
+    const { zeroPoint } = table;
+    return dequantizeBlocks(n, {
+      ...table,
+      q: taken(q),
+      scale: taken(scale),
+      zeroPoint: zeroPoint && taken(zeroPoint),
+    });
+  }
+  if (indices.value.type.elem.kind !== "int")
+    return reject(plainIntegers(n.loc, indices.name, indices.dtype));
+  const values = [indices.value, ...checked(n, table)];
+  return valueOperand(append(n, "float.gather_blocks", [indices, q, scale], values, { block }), scale.dtype);
 }
 
 /** A DequantizeLinear with `block_size`. */

@@ -19,3 +19,19 @@ export const blockedTensor = (op: Op, q: Value): Diagnostic =>
     ...(op.loc && { loc: op.loc }),
     tensor: q.name,
   });
+
+/** The scale of a row is known in the run only. */
+export const lookupInFloat = (op: Op): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC2135",
+    "a table quantized in blocks gives rows of different scales, which are floats",
+    {
+      ...(op.loc && { loc: op.loc }),
+      tensor: op.results[0]!.name,
+      fixes: [
+        "run it in float: --allow-float",
+        "export the table with one scale, so that its rows are integers",
+      ],
+    },
+  );

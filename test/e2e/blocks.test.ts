@@ -5,9 +5,11 @@
 import { readdirSync, readFileSync } from "node:fs";
 import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
+import { readModel } from "../../compiler/frontend/onnx/reader.ts";
 import { type Compiled, compileModel } from "../../compiler/index.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/index.ts";
+import { evaluateOnnx } from "../oracle/evaluate.ts";
 import { randomSource } from "../zoo.ts";
 import { blocked, nbits } from "./graphs/blocks.ts";
 import { type GraphBuilder, graphBuilder } from "./graphs/builder.ts";
@@ -114,5 +116,90 @@ describe.each(files)("%s", (file) => {
     const result = await compileModel(bytes, { target: "wasm-simd", allowFloat: true });
     if (!result.ok) throw new Error(result.diagnostics[0]!.message);
     for (const seed of [1, 2]) expect(worst(...(await both(bytes, result.value, seed)))).toBeLessThan(1e-4);
+  });
+});
+
+describe("GatherBlockQuantized", () => {
+  interface Lookup {
+    readonly name: string;
+    readonly type: "uint8" | "int4" | "uint4";
+    readonly bits?: 4 | 8;
+    readonly shape: readonly number[];
+    readonly block: number;
+    readonly zeros?: true;
+  }
+
+  const lookups: readonly Lookup[] = [
+    { name: "bytes of two integers", type: "uint8", bits: 4, shape: [40, 64], block: 32, zeros: true },
+    { name: "bytes of two integers, no zero points", type: "uint8", bits: 4, shape: [17, 48], block: 16 },
+    { name: "bytes", type: "uint8", bits: 8, shape: [9, 40], block: 16, zeros: true },
+    { name: "bytes, no zero points", type: "uint8", bits: 8, shape: [9, 64], block: 64 },
+    { name: "int4, ragged", type: "int4", shape: [12, 40], block: 32, zeros: true },
+    { name: "uint4, no zero points", type: "uint4", shape: [12, 32], block: 16 },
+    { name: "rows of two axes", type: "uint8", bits: 4, shape: [10, 3, 32], block: 16, zeros: true },
+  ];
+
+  function file({ type, bits, shape, block, zeros }: Lookup, constant?: readonly number[]) {
+    const g = graphBuilder();
+    const next = randomSource(7);
+    const perByte = type === "uint8" ? 8 / bits! : 1;
+    const [lo, hi] = type === "uint8" ? [0, 255] : type === "int4" ? [-8, 7] : [0, 15];
+    const draw = (of: readonly number[]) =>
+      g.constant(
+        type,
+        of,
+        Array.from({ length: of.reduce((a, b) => a * b, 1) }, () => lo + Math.floor(next() * (hi - lo + 1))),
+      );
+    const packed = (of: readonly number[]) => [...of.slice(0, -1), Math.ceil(of.at(-1)! / perByte)];
+    const counts = [...shape.slice(0, -1), Math.ceil(shape.at(-1)! / block)];
+    const scales = g.floats(
+      counts,
+      Array.from({ length: counts.reduce((a, b) => a * b, 1) }, () => Math.fround(0.01 + next())),
+    );
+    const data = draw(packed(shape));
+    const indices = constant ? g.constant("int32", [constant.length], constant) : g.input([2, 3], "int32");
+    const inputs = [data, indices, scales, ...(zeros ? [draw(packed(counts))] : [])];
+    const attributes = {
+      block_size: block,
+      gather_axis: 0,
+      quantize_axis: shape.length - 1,
+      ...(bits && { bits }),
+    };
+    const y = g.op("GatherBlockQuantized", inputs, attributes, "com.microsoft");
+    return { bytes: g.finish([y]), indices };
+  }
+
+  test.each(lookups.map((l) => [l.name, l] as const))("%s", async (_, lookup) => {
+    const { bytes, indices } = file(lookup);
+    const refused = await compileModel(bytes, { target: "wasm-simd" });
+    expect(refused.diagnostics.map((d) => d.code)).toEqual(["QC2135"]);
+    const result = await compileModel(bytes, { target: "wasm-simd", allowFloat: true });
+    if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+    const rows = lookup.shape[0]!;
+    const x = Int32Array.of(0, 3, rows - 1, 5, -1, -rows);
+    const { manifest, baseline } = result.value;
+    const model = await loadModel(layoutOf(manifest), {}, { wasm: baseline as Uint8Array<ArrayBuffer> });
+    const [got] = Object.values(model.run({ [indices]: x })) as Float32Array[];
+    const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "disabled" });
+    const found = await session.run({ [indices]: new ort.Tensor("int32", x, [2, 3]) });
+    expect(Array.from(got!)).toEqual(Array.from(found[session.outputNames[0]!]!.data as Float32Array));
+    const read = readModel(bytes);
+    if (!read.ok) throw new Error("not read");
+    const [exact] = [...evaluateOnnx(read.value, new Map([[indices, x]])).outputs.values()];
+    expect(Array.from(exact!.values)).toEqual(Array.from(got!));
+    // One index outside reads the nearest row, never other memory.
+    const [outside] = Object.values(model.run({ [indices]: x.map(() => 2 ** 30) })) as Float32Array[];
+    const row = got!.length / 6;
+    expect(Array.from(outside!.subarray(0, row))).toEqual(Array.from(got!.subarray(2 * row, 3 * row)));
+  });
+
+  test("constant indices leave a constant", async () => {
+    const g = file(lookups[0]!, [3, -1]);
+    const read = readModel(g.bytes);
+    if (!read.ok) throw new Error("not read");
+    const [exact] = [...evaluateOnnx(read.value, new Map()).outputs.values()];
+    expect(exact!.shape).toEqual([2, 64]);
+    const result = await compileModel(g.bytes, { target: "wasm-simd", allowFloat: true });
+    if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
   });
 });

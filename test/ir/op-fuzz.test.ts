@@ -149,7 +149,7 @@ function instance(def: OpDef, seed: number) {
 }
 
 /** Calls, and ops whose operands are of several kinds and sizes: compiler/ir/ops/quant-blocks.test.ts. */
-const skipped = new Set(["qc.call", "quant.dequantize_blocks", "float.matmul_blocks"]);
+const skipped = new Set(["qc.call", "quant.dequantize_blocks", "float.matmul_blocks", "float.gather_blocks"]);
 
 test.each(OPS.filter((def) => !skipped.has(def.name)).map((def) => [def.name, def] as const))(
   "%s",

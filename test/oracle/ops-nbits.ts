@@ -80,6 +80,38 @@ function matmulNBits(node: OnnxNode, inputs: readonly (Tensor | undefined)[], co
   return bias === undefined ? y! : evaluateNode(standard(node, "Add"), [y!, bias], context)[0]!;
 }
 
+/** Rows of a table whose last axis is in blocks; bytes hold 8 / bits integers, whose zero point is the middle if none is given. */
+function gatherBlocks(node: OnnxNode, inputs: readonly (Tensor | undefined)[]): Tensor {
+  const [data, indices, scale, zero] = inputs;
+  if (data?.kind !== "int" || scale === undefined) throw new Error("a table of integers is needed here");
+  const block = intOf(node, "block_size") ?? 128;
+  const bits = data.dtype === "uint8" ? (intOf(node, "bits") ?? 4) : 8;
+  const last = data.shape.at(-1)!;
+  const columns = (last * 8) / bits;
+  const [rows, ...middle] = data.shape.slice(0, -1) as [number, ...number[]];
+  const width = middle.reduce((a, b) => a * b, columns);
+  const blocks = Math.ceil(columns / block);
+  const counts = (width / columns) * blocks;
+  const packed = (bytes: Float64Array, perRow: number, r: number, i: number): number =>
+    data.dtype === "uint8" ? field(bytes, r * perRow, i, bits) : bytes[r * perRow + i]!;
+  const zeroRow = data.dtype === "uint8" ? Math.ceil((blocks * bits) / 8) : blocks;
+  const zeros = Float64Array.from({ length: rows * counts }, (_, i) => {
+    if (zero === undefined) return data.dtype === "uint8" ? 2 ** (bits - 1) : 0;
+    return packed(integers(zero), zeroRow, Math.floor(i / blocks), i % blocks);
+  });
+  const chosen = Array.from(integers(indices), (i) => (i < 0 ? i + rows : i));
+  const q = new Float64Array(chosen.length * width);
+  const index = new Int32Array(q.length);
+  chosen.forEach((r, at) => {
+    for (let d = 0; d < width; d++) {
+      const line = r * (width / columns) + Math.floor(d / columns);
+      q[at * width + d] = packed(data.data, last, line, d % columns);
+      index[at * width + d] = line * blocks + Math.floor((d % columns) / block);
+    }
+  });
+  return inBlocks([...indices!.shape, ...middle, columns], q, index, literal(scale), zeros);
+}
+
 /** Undefined for other operators. */
 export function evaluateBlocks(
   node: OnnxNode,
@@ -88,5 +120,6 @@ export function evaluateBlocks(
 ): Tensor | undefined {
   if (node.domain !== "com.microsoft") return undefined;
   if (node.op === "MatMulNBits") return matmulNBits(node, inputs, context);
+  if (node.op === "GatherBlockQuantized") return gatherBlocks(node, inputs);
   return undefined;
 }

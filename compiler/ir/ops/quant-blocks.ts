@@ -89,4 +89,32 @@ const matmulBlocks = defineOp({
   },
 });
 
-export const quantBlockOps: readonly OpDef[] = [dequantizeBlocks, matmulBlocks];
+const gatherBlocks = defineOp({
+  name: "float.gather_blocks",
+  summary:
+    "y[i…, d] = (q[r, d] − z[r, b])·s[r, b] in float32, r = indices[i…], b = ⌊d / block⌋. Negative indices count from the end; one outside is the nearest row.",
+  operands: ["indices", "q", "scales", "zeros"],
+  attrs: { block: required("int", "elements of a row per block") },
+  traits: ["float"],
+  infer: ([indices, q, scales, zeros], attrs) => {
+    if (!isInt(indices!)) return "the indices must have a plain integer element type";
+    if (q!.shape.length !== 2) return "q must be [rows, columns]";
+    const bad = badParameters(q!, scales!, zeros!, 1, attrs.block as number);
+    return bad ?? [{ shape: [...indices!.shape, q!.shape[1]!], elem: F32 }];
+  },
+  evaluate: ([indices, q, scales, zeros], attrs, [type]) => {
+    const [rows, columns] = q!.shape as [number, number];
+    const at = blockIndex(q!.shape, 1, attrs.block as number);
+    const out = new Float64Array(indices!.data.length * columns);
+    indices!.data.forEach((index, i) => {
+      const r = Math.min(Math.max(index < 0 ? index + rows : index, 0), rows - 1);
+      for (let d = 0; d < columns; d++) {
+        const [from, b] = [r * columns + d, at(r * columns + d)];
+        out[i * columns + d] = Math.fround(Math.fround(q!.data[from]! - zeros!.data[b]!) * scales!.data[b]!);
+      }
+    });
+    return [floats(type!, out)];
+  },
+});
+
+export const quantBlockOps: readonly OpDef[] = [dequantizeBlocks, matmulBlocks, gatherBlocks];

@@ -1,5 +1,5 @@
 /** Matrices in blocks that stay packed, for float products. */
-import type { Attr, Value } from "../../ir/module.ts";
+import type { Attr, Op, Value } from "../../ir/module.ts";
 import { isInteger, toNumber } from "../../ir/rational.ts";
 import { F32, type IntType, intTypeFor, tensor } from "../../ir/types.ts";
 import { runsOf } from "./blocks.ts";
@@ -52,6 +52,24 @@ export function blockedFactor(ctx: Context, v: Value): PackedFactor | undefined 
         : emit(ctx, F32, shape, Float32Array.from(zeros.map(toNumber)), `${v.name}_zeros`),
     block,
   };
+}
+
+/** A `float.gather_blocks` as it is; undefined where its indices are no integers of the run, or its table is not constant. */
+export function gatherBlocks(ctx: Context, op: Op): Value | undefined {
+  const [indices, ...table] = op.operands as [Value, ...Value[]];
+  const rep = ctx.rep(indices);
+  const constants = table.map((v) => ctx.definition(v));
+  if (rep.kind !== "integer" || !constants.every((c) => c?.name === "const")) return undefined;
+  const emitted = constants.map((c, i) =>
+    ctx.emit("const", [], c!.attrs, { type: table[i]!.type, hint: table[i]!.name }),
+  );
+  const { shape } = op.results[0]!.type;
+  const loc = op.loc ? { loc: op.loc } : {};
+  return ctx.emit(op.name, [rep.value, ...emitted], op.attrs, {
+    type: tensor(shape, F32),
+    hint: op.results[0]!.name,
+    ...loc,
+  });
 }
 
 const bounds = (list: readonly number[]): [number, number] => [

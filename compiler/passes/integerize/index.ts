@@ -5,6 +5,7 @@
 
 import { createBuilder } from "../../ir/builder.ts";
 import { type Diagnostic, fail, ok } from "../../ir/diagnostics.ts";
+import { lookupInFloat } from "../../ir/messages-blocks.ts";
 import { nothingToAllow, runtimeScale } from "../../ir/messages-float.ts";
 import { constantNotFinite, floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
 import {
@@ -57,6 +58,7 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "quant.threshold": liftThreshold,
   "quant.dequantize": liftDequantize,
   "quant.dequantize_blocks": liftBlocks,
+  "float.gather_blocks": liftLookup,
   "float.conv": (ctx, op) => liftShiftedConv(ctx, op) ?? liftConv(ctx, op),
   "float.conv_transpose": liftConvTranspose,
   "float.matmul": liftMatmul,
@@ -69,6 +71,12 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.softmax": liftSoftmax,
   "float.normalize": liftNormalize,
 };
+
+/** Which scale an element has is known in the run only: no integer form. */
+function liftLookup(ctx: Context, op: Op): Rep {
+  ctx.report(lookupInFloat(op));
+  return poison(op.results[0]!.type.shape);
+}
 
 function lift(context: Context, op: Op): Rep {
   const ctx: Context = { ...context, report: (d) => context.report(explained(context, op, d)) };

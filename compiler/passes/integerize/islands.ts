@@ -9,7 +9,7 @@ import { attr } from "../../ir/op.ts";
 import { hasTrait } from "../../ir/ops/index.ts";
 import { div, isInteger, neg, type Rational, sign, toNumber, ZERO } from "../../ir/rational.ts";
 import { F32, type QuantType, sizeOf, tensor } from "../../ir/types.ts";
-import { blockedFactor } from "./blocks-packed.ts";
+import { blockedFactor, gatherBlocks } from "./blocks-packed.ts";
 import type { Context } from "./context.ts";
 import { spreadConv } from "./islands-transposed.ts";
 import { broadcast } from "./linear.ts";
@@ -96,6 +96,11 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
     if (!allowed(op) || op.results.length !== 1) return undefined;
     if (!hasTrait(op, "float") && !hasTrait(op, "movement")) return undefined;
     if (op.name.startsWith("quant.")) return undefined;
+    if (op.name === "float.gather_blocks") {
+      const rows = gatherBlocks(ctx, op);
+      if (rows !== undefined) members.set(op, members.get(op) ?? why);
+      return rows;
+    }
     const packed = op.name === "float.matmul" ? blockedFactor(ctx, op.operands[1]!) : undefined;
     const operands = (packed ? op.operands.slice(0, 1) : op.operands).map(real);
     if (operands.some((v) => v === undefined)) return undefined;

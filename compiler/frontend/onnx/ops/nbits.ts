@@ -1,11 +1,11 @@
 /** Contrib operators on weights of 2, 4 or 8 bits, quantized in blocks. */
 import { badAttributeValue, badOperandValue } from "../../../ir/messages.ts";
 import { groupIndex } from "../../../ir/messages-blocks.ts";
-import { dequantizeBlocks, shaped, unpack } from "../../blocks.ts";
+import { dequantizeBlocks, lookup, shaped, unpack } from "../../blocks.ts";
 import { isFloatDtype, makeConstant } from "../../constants.ts";
-import { real, transpose } from "../../graph-import.ts";
+import { real, reshape, transpose } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
-import { constantOf, input, intAttr, type NodeImport, reject } from "../../node-import.ts";
+import { axisOf, constantOf, input, intAttr, type NodeImport, reject } from "../../node-import.ts";
 import { constantOperand, type Operand } from "../../operand.ts";
 import { addBias } from "./conv.ts";
 
@@ -94,4 +94,69 @@ function columns(x: Operand, rows: number, from: number, to: number): Operand {
   return constantOperand(makeConstant(x.dtype, [rows, to], out), x.name);
 }
 
-export const nbitsImporters: readonly Importer[] = [matmulNBits];
+/** Rows of a table in blocks along its last axis. Bytes hold one, two or four integers, low bits first. */
+const gatherBlockQuantized: Importer = {
+  op: "GatherBlockQuantized",
+  domains: ["com.microsoft"],
+  inputs: [3, 4],
+  attributes: { bits: "int", block_size: "int", gather_axis: "int", quantize_axis: "int" },
+  run: (n) => {
+    const [data, indices, scale] = [input(n, 0), input(n, 1), input(n, 2)];
+    const bits = intAttr(n, "bits", 4);
+    const block = intAttr(n, "block_size", 128);
+    if (![2, 4, 8].includes(bits)) reject(badAttributeValue(n.loc, "bits", `must be 2, 4 or 8, is ${bits}`));
+    if (!(block >= 16 && Number.isInteger(Math.log2(block))))
+      reject(badAttributeValue(n.loc, "block_size", `must be a power of two of at least 16, is ${block}`));
+    const bytes = data.dtype === "uint8";
+    const spread = (x: Operand): Operand => (bytes ? unpackRows(n, x, bits) : x);
+    const q = spread(data);
+    const rank = q.shape.length;
+    const axis = axisOf(n, intAttr(n, "gather_axis", 0), rank);
+    const along = axisOf(n, intAttr(n, "quantize_axis", 1), rank);
+    if (axis !== 0 || along !== rank - 1 || rank < 2)
+      reject(badAttributeValue(n.loc, "gather_axis", "must be the first axis, and quantize_axis the last"));
+    const zero = n.inputs[3];
+    const zeroPoint = zero === undefined ? undefined : spreadZeros(n, zero, scale, bytes ? bits : undefined);
+    const middle = bytes ? 2 ** (bits - 1) : 0;
+    const zeros =
+      zeroPoint ?? constantOperand(makeConstant(q.dtype, scale.shape, ones(sizeOf(scale), middle)));
+    const [rows, ...row] = q.shape as [number, ...number[]];
+    const width = row.reduce((a, b) => a * b, 1);
+    // Rows of several axes are one where no block ends early.
+    if (row.length > 1 && row.at(-1)! % block !== 0)
+      reject(badAttributeValue(n.loc, "block_size", `must divide the last axis of ${row.at(-1)} elements`));
+    const counts = Math.ceil(row.at(-1)! / block) * (width / row.at(-1)!);
+    expectSize(n, scale, rows * counts, "scales");
+    const table = {
+      q: shaped(q, [rows, width]),
+      scale: shaped(scale, [rows, counts]),
+      zeroPoint: shaped(zeros, [rows, counts]),
+      axis: 1,
+      block,
+    };
+    return reshape(n, lookup(n, table, indices), [...indices.shape, ...row]);
+  },
+};
+
+const ones = (count: number, value: number): Uint8Array => new Uint8Array(count).fill(value);
+
+/** A constant of bytes as the integers in them: the last axis grows. */
+function unpackRows(n: NodeImport, x: Operand, bits: number): Operand {
+  const row = (x.shape.at(-1)! * 8) / bits;
+  const rows = sizeOf(x) / x.shape.at(-1)!;
+  return shaped(unpack(constantOf(n, x, "packed integers"), bits, rows, row, x.name), [
+    ...x.shape.slice(0, -1),
+    row,
+  ]);
+}
+
+/** Zero points, of which bytes hold several too; those beyond the last block are padding. */
+function spreadZeros(n: NodeImport, zero: Operand, scale: Operand, bits: number | undefined): Operand {
+  if (bits === undefined) return zero;
+  const blocks = scale.shape.at(-1)!;
+  const rows = sizeOf(scale) / blocks;
+  expectSize(n, zero, rows * Math.ceil((blocks * bits) / 8), "zero points");
+  return shaped(unpack(constantOf(n, zero, "zero points"), bits, rows, blocks, zero.name), scale.shape);
+}
+
+export const nbitsImporters: readonly Importer[] = [matmulNBits, gatherBlockQuantized];

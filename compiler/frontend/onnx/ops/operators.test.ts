@@ -411,8 +411,9 @@ test("each importer is exercised", () => {
     // quantizers: qdq.test.ts; sizes and constants: constants.test.ts; not in onnxruntime 1.30 or not on floats:
     "QuantizeLinear",
     "DequantizeLinear",
-    // test/e2e/graphs/blocks.ts
+    // test/e2e/graphs/blocks.ts, test/e2e/blocks.test.ts
     "MatMulNBits",
+    "GatherBlockQuantized",
     // qonnx.test.ts
     "Quant",
     "IntQuant",

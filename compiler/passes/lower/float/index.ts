@@ -3,6 +3,7 @@ import type { Lowered, Lowering, Stage } from "../stage.ts";
 import { lowerArgMax } from "./arg-max.ts";
 import { lowerFloatConv } from "./conv.ts";
 import { lowerFloatElementwise } from "./elementwise.ts";
+import { lowerGatherBlocks } from "./gather-blocks.ts";
 import { lowerFloatMatmul } from "./matmul.ts";
 import { lowerMatmulBlocks } from "./matmul-blocks.ts";
 import { lowerFloatPool } from "./pool.ts";
@@ -12,6 +13,7 @@ const families: readonly Lowering[] = [
   lowerFloatElementwise,
   lowerFloatMatmul,
   lowerMatmulBlocks,
+  lowerGatherBlocks,
   lowerFloatConv,
   lowerFloatPool,
   lowerFloatReduce,
