@@ -10,6 +10,8 @@ export interface Instr {
   readonly float: boolean;
   /** A vector constant of zeros, which engines make without a load. */
   readonly zero?: true;
+  /** Index of the function that a `call` calls. */
+  readonly callee?: number;
 }
 
 export interface Loop {
@@ -223,7 +225,8 @@ function instruction(r: Reader): Instr {
     core.get(op) ?? (float ? `op 0x${op.toString(16)}` : fail(`instruction 0x${op.toString(16)}`, r));
   if (within(op, [0x02, 0x04])) blockType(r);
   else if (within(op, [0x28, 0x3e])) memarg(r);
-  else if (within(op, [0x0c, 0x0d], [0x10, 0x10], [0x20, 0x24], [0x3f, 0x42])) leb(r);
+  else if (op === 0x10) return { name, float, callee: leb(r) };
+  else if (within(op, [0x0c, 0x0d], [0x20, 0x24], [0x3f, 0x42])) leb(r);
   else if (op === 0x43) r.at += 4;
   else if (op === 0x44) r.at += 8;
   else if (op === 0x0e || op === 0x11) fail(name, r);

@@ -12,6 +12,7 @@ import type { Target } from "../../compiler/ir/target.ts";
 import { lowerModule } from "../../compiler/passes/lower/index.ts";
 import type { Choice } from "../../compiler/passes/lower/schedule/schedule.ts";
 import { dotsOf, hotLoop, type LoopTree, loadsOf, loopTree, tileLoops, working } from "../hot-loops.ts";
+import { withCallees } from "../inline-calls.ts";
 import { countOf, decodeWasm, type Func, floatUses, type WasmModule } from "../wasm-decode.ts";
 import { compileBytes } from "./compiled.ts";
 import { graphBuilder } from "./graphs/builder.ts";
@@ -86,7 +87,7 @@ async function layer(onnx: Uint8Array): Promise<Layer> {
     const step = lowered.value.steps.find((s) => callee.some((f) => f.name === s.call?.attrs.callee));
     const f = module.functions.find((g) => g.exportName === step?.kernel);
     if (f === undefined) throw new Error("no kernel multiplies");
-    return { f, choice: step?.scheduled?.choice };
+    return { f: withCallees(module, f), choice: step?.scheduled?.choice };
   };
   return {
     modules,

@@ -5,6 +5,7 @@ import { table } from "../../compiler/cli/print.ts";
 import { compileModel } from "../../compiler/index.ts";
 import { attr } from "../../compiler/ir/op.ts";
 import { lowerModule } from "../../compiler/passes/lower/index.ts";
+import { withCallees } from "../inline-calls.ts";
 import { full } from "../require.ts";
 import { countOf, decodeWasm, floatUses, scalarMultiplies } from "../wasm-decode.ts";
 import { loadModel, loadModelBytes } from "../zoo.ts";
@@ -58,7 +59,7 @@ describeZoo("modules", () => {
       ] as const) {
         const module = decodeWasm(bytes);
         expect(floatUses(module), which).toEqual([]);
-        const kernels = new Map(module.functions.map((f) => [f.exportName, f]));
+        const kernels = new Map(module.functions.map((f) => [f.exportName, withCallees(module, f)]));
         for (const [name, kind] of kinds) {
           const f = kernels.get(name);
           if (f === undefined) throw new Error(`${which} exports no kernel ${name}`);

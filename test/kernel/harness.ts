@@ -64,7 +64,7 @@ export type Aliases = ReadonlyMap<string, string>;
 export function compileWasm(
   program: Program,
   kind: "baseline" | "relaxed",
-  { profile = false, aliases = new Map() as Aliases } = {},
+  { profile = false, aliases = new Map() as Aliases, worth = undefined as number | undefined } = {},
 ) {
   const legal = legalize(program, kind === "relaxed" ? wasmRelaxed : wasmSimd);
   mustVerify(legal);
@@ -80,15 +80,17 @@ export function compileWasm(
     exportsMemory: true,
     data: true,
     profile,
+    ...(worth !== undefined && { worth }),
   });
   return bytes.then((binary) => ({ binary, legal, ...places }));
 }
 
-/** Compiles once; the result runs the program on copies of the given bytes and returns all buffers but constants. */
+/** `worth`: of parts that become functions. Compiles once; the result runs the program on copies of the given bytes and returns all buffers but constants. */
 export async function engine(
   program: Program,
   which: Engine,
   aliases: Aliases = new Map(),
+  worth?: number,
 ): Promise<(memory: ReadonlyMap<string, Uint8Array>) => Map<string, Uint8Array>> {
   mustVerify(program);
   const mutable = program.buffers.filter((b) => !b.data);
@@ -99,7 +101,10 @@ export async function engine(
       const all = runProgram(program, copy);
       return new Map(mutable.map((b) => [b.name, all.get(b.name)!]));
     };
-  const { binary, addresses } = await compileWasm(program, which, { aliases });
+  const { binary, addresses } = await compileWasm(program, which, {
+    aliases,
+    ...(worth !== undefined && { worth }),
+  });
   const { instance } = await WebAssembly.instantiate(binary as Uint8Array<ArrayBuffer>);
   const { memory: linear, run } = instance.exports as { memory: WebAssembly.Memory; run: () => void };
   return (memory) => {

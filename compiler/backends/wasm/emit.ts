@@ -1,7 +1,8 @@
 /** One kernel → one WASM function. */
-import type { Expr, Kernel, KType, Stmt } from "../../ir/kernel/ir.ts";
+import type { Expr, Kernel, KType } from "../../ir/kernel/ir.ts";
 import { anchorPointers, MEMORY } from "./anchors.ts";
 import type { Ref } from "./assemble.ts";
+import type { Code, Procedure } from "./code.ts";
 import { bytesOfConst, emitScalarConst, isCheapConst } from "./constants.ts";
 import { endsOf, localPool } from "./locals.ts";
 import { emitLoad, emitStore, type Memory, moveBytes, setBytes } from "./memory.ts";
@@ -18,14 +19,21 @@ export interface EmitOptions {
 /** Adds function `name`, with those parameters and without result, to the module. Every loop runs on one thread. */
 export function emitKernel(cx: OpContext, name: string, source: Kernel, options: EmitOptions): void {
   const { params = [] } = options;
-  const addresses = new Map(options.addresses).set(MEMORY, 0);
-  const kernel = anchorPointers(usePointers(source), options.addresses);
+  const { body } = anchorPointers(usePointers(source), options.addresses);
+  const typed = params.map((p) => ({ name: p, type: "i32" as const }));
+  emitProcedure(cx, { name, params: typed, body }, options.addresses);
+}
+
+/** Adds a function without result to the module. */
+export function emitProcedure(cx: OpContext, kernel: Procedure, places: ReadonlyMap<string, number>): void {
+  const { params } = kernel;
+  const addresses = new Map(places).set(MEMORY, 0);
   const { b, m } = cx;
   const wasmType = (t: KType): number => (t === "i32" ? b.i32 : t === "i64" ? b.i64 : b.v128);
   const locals = localPool(params.length);
   const newLocal = (t: KType): number => locals.take(wasmType(t));
 
-  const slots = new Map<string, number>(params.map((p, i) => [p, i]));
+  const slots = new Map<string, number>(params.map((p, i) => [p.name, i]));
   const uses = countUses(kernel.body);
   /** Bindings that are not locals: constants, and values used once that wait for their use. */
   const constants = new Map<string, Expr>();
@@ -33,7 +41,7 @@ export function emitKernel(cx: OpContext, name: string, source: Kernel, options:
   const hoisted = new Map<string, number>();
   let labels = 0;
 
-  const waits = (s: Stmt & { readonly k: "let" }): boolean => s.value.k !== "const" && uses.get(s.name) === 1;
+  const waits = (s: Code & { readonly k: "let" }): boolean => s.value.k !== "const" && uses.get(s.name) === 1;
   const ends = endsOf(kernel.body, waits);
   let position = 0;
   /** Locals of names that end at a statement. */
@@ -134,7 +142,7 @@ export function emitKernel(cx: OpContext, name: string, source: Kernel, options:
     }
   };
 
-  const block = (stmts: readonly Stmt[], out: Ref[]): void => {
+  const block = (stmts: readonly Code[], out: Ref[]): void => {
     for (const s of stmts) {
       const at = position++;
       const outer = temps;
@@ -146,13 +154,13 @@ export function emitKernel(cx: OpContext, name: string, source: Kernel, options:
     }
     pending.clear();
   };
-  const nested = (stmts: readonly Stmt[]): Ref => {
+  const nested = (stmts: readonly Code[]): Ref => {
     const out: Ref[] = [];
     block(stmts, out);
     return m.block(null, out);
   };
 
-  const loop = (s: Stmt & { readonly k: "for" }, out: Ref[]): void => {
+  const loop = (s: Code & { readonly k: "for" }, out: Ref[]): void => {
     flush(out, []);
     const i = newLocal("i32");
     const start = expr(s.start);
@@ -182,7 +190,7 @@ export function emitKernel(cx: OpContext, name: string, source: Kernel, options:
     if (endLocal !== undefined) locals.give(endLocal);
   };
 
-  const stmt = (s: Stmt, out: Ref[], at: number): void => {
+  const stmt = (s: Code, out: Ref[], at: number): void => {
     switch (s.k) {
       case "comment":
         return;
@@ -225,6 +233,10 @@ export function emitKernel(cx: OpContext, name: string, source: Kernel, options:
         flush(out, [s.toAddr, s.fromAddr]);
         out.push(...moveBytes(memory, s));
         return;
+      case "call":
+        flush(out, s.args);
+        out.push(m.call(s.to, s.args.map(expr), b.none));
+        return;
     }
   };
 
@@ -239,5 +251,6 @@ export function emitKernel(cx: OpContext, name: string, source: Kernel, options:
     hoisted.set(key, local);
   }
   block(kernel.body, body);
-  m.addFunction(name, b.createType(params.map(() => b.i32)), b.none, [...locals.types], m.block(null, body));
+  const types = b.createType(params.map((p) => wasmType(p.type)));
+  m.addFunction(kernel.name, types, b.none, [...locals.types], m.block(null, body));
 }

@@ -2,7 +2,8 @@
  * Which bindings of a kernel share a local: code with few locals repeats itself, which is what compressed modules are made of. Engines
  * do not care, they rename locals anyway.
  */
-import type { Expr, Stmt } from "../../ir/kernel/ir.ts";
+import type { Expr } from "../../ir/kernel/ir.ts";
+import type { Code } from "./code.ts";
 
 /**
  * By position, the names that no statement behind mentions. Positions count statements in the order in which they are written, those
@@ -10,8 +11,8 @@ import type { Expr, Stmt } from "../../ir/kernel/ir.ts";
  * long as the loop. `waits`: a binding whose value is computed where it is read, so that what it reads lives until then.
  */
 export function endsOf(
-  body: readonly Stmt[],
-  waits: (s: Stmt & { readonly k: "let" }) => boolean,
+  body: readonly Code[],
+  waits: (s: Code & { readonly k: "let" }) => boolean,
 ): ReadonlyMap<number, readonly string[]> {
   const waiting = new Map<string, Expr>();
   /** Of each name: depth of its block, or undefined if it is declared more than once. */
@@ -38,7 +39,7 @@ export function endsOf(
     if (depths.get(name) === undefined) last.delete(name);
     else last.set(name, at[depth]!);
   };
-  const block = (stmts: readonly Stmt[], depth: number): void => {
+  const block = (stmts: readonly Code[], depth: number): void => {
     for (const s of stmts) {
       at[depth] = position++;
       switch (s.k) {
@@ -78,6 +79,9 @@ export function endsOf(
         case "copy":
           visit(s.toAddr);
           visit(s.fromAddr);
+          break;
+        case "call":
+          s.args.forEach(visit);
           break;
       }
     }

@@ -1,8 +1,9 @@
 /** A program → one WASM module. */
 import type { Program } from "../../ir/kernel/ir.ts";
 import { assemble } from "./assemble.ts";
-import { emitKernel } from "./emit.ts";
+import { emitProcedure } from "./emit.ts";
 import { emitUnpack, packedConstants, type Staging } from "./pack.ts";
+import { shareParts } from "./share.ts";
 
 export interface ModuleOptions {
   /** Verified; legalized for the target unless `kind` is `relaxed`. */
@@ -18,6 +19,8 @@ export interface ModuleOptions {
   readonly staging?: Staging;
   /** Also export every kernel under its name. */
   readonly profile?: boolean;
+  /** Work from which parts of kernels become functions (`share.ts`), if not the default. */
+  readonly worth?: number;
 }
 
 /**
@@ -25,7 +28,17 @@ export interface ModuleOptions {
  * gives equal bytes. Throws on a program that is not legal for `kind`.
  */
 export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
-  const { program, addresses, kind, memoryPages, exportsMemory, data, staging, profile = false } = options;
+  const {
+    program,
+    addresses,
+    kind,
+    memoryPages,
+    exportsMemory,
+    data,
+    staging,
+    profile = false,
+    worth,
+  } = options;
   return assemble((b, m) => {
     const constants = packedConstants(data ? program : { ...program, buffers: [] }, addresses, staging);
     m.setMemory(
@@ -39,8 +52,10 @@ export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
     );
     if (!exportsMemory) m.addMemoryImport("memory", "env", "memory", false);
     const cx = { b, m, relaxed: kind === "relaxed" };
-    program.kernels.forEach((kernel, i) => {
-      emitKernel(cx, `k${i}`, kernel, { addresses });
+    const { kernels, procedures } = shareParts(program.kernels, addresses, worth);
+    for (const p of procedures) emitProcedure(cx, p, addresses);
+    kernels.forEach((kernel, i) => {
+      emitProcedure(cx, { ...kernel, name: `k${i}` }, addresses);
       if (profile) m.addFunctionExport(`k${i}`, kernel.name);
     });
     const calls = program.kernels.map((_, i) => m.call(`k${i}`, [], b.none));

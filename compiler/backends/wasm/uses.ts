@@ -1,7 +1,8 @@
-import type { Expr, Stmt } from "../../ir/kernel/ir.ts";
+import type { Expr } from "../../ir/kernel/ir.ts";
+import type { Code } from "./code.ts";
 
 /** Calls `f` for every expression of a block, outside in, with the depth of the loops around it. */
-export function visitExprs(stmts: readonly Stmt[], f: (e: Expr, loops: number) => void, loops = 0): void {
+export function visitExprs(stmts: readonly Code[], f: (e: Expr, loops: number) => void, loops = 0): void {
   const expr = (e: Expr): void => {
     f(e, loops);
     if (e.k === "load") expr(e.addr);
@@ -35,20 +36,23 @@ export function visitExprs(stmts: readonly Stmt[], f: (e: Expr, loops: number) =
         expr(s.toAddr);
         expr(s.fromAddr);
         break;
+      case "call":
+        s.args.forEach(expr);
+        break;
       case "comment":
         break;
     }
 }
 
 /** How often each name is read, reads by `let`s nobody reads not counted. */
-export function countUses(stmts: readonly Stmt[]): Map<string, number> {
+export function countUses(stmts: readonly Code[]): Map<string, number> {
   const uses = new Map<string, number>();
   const count = (e: Expr, by: number): void => {
     if (e.k === "var") uses.set(e.name, (uses.get(e.name) ?? 0) + by);
   };
   visitExprs(stmts, (e) => count(e, 1));
-  const lets = new Map<string, Stmt & { readonly k: "let" }>();
-  const collect = (block: readonly Stmt[]): void => {
+  const lets = new Map<string, Code & { readonly k: "let" }>();
+  const collect = (block: readonly Code[]): void => {
     for (const s of block) {
       if (s.k === "let") lets.set(s.name, s);
       if (s.k === "for") collect(s.body);
@@ -67,9 +71,9 @@ export function countUses(stmts: readonly Stmt[]): Map<string, number> {
 }
 
 /** Vector constants a loop would make anew every turn, those bound by a `let` outside of it included. */
-export function vectorConstantsInLoops(stmts: readonly Stmt[]): (Expr & { readonly k: "const" })[] {
+export function vectorConstantsInLoops(stmts: readonly Code[]): (Expr & { readonly k: "const" })[] {
   const bound = new Map<string, Expr & { readonly k: "const" }>();
-  const lets = (block: readonly Stmt[]): void => {
+  const lets = (block: readonly Code[]): void => {
     for (const s of block) {
       if (s.k === "let" && s.value.k === "const") bound.set(s.name, s.value);
       if (s.k === "for") lets(s.body);
