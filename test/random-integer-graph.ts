@@ -4,7 +4,7 @@ import { dense } from "../compiler/ir/dense.ts";
 import type { Attrs, Module, Value } from "../compiler/ir/module.ts";
 import { rational } from "../compiler/ir/rational.ts";
 import { dce } from "../compiler/ir/rewriter.ts";
-import { I8, I32, int, intMax, intMin, sizeOf, tensor, U8 } from "../compiler/ir/types.ts";
+import { I8, I32, int, intMax, intMin, sameElem, sizeOf, tensor, U8 } from "../compiler/ir/types.ts";
 import { randomWords } from "./random-inputs.ts";
 
 interface Draw {
@@ -141,6 +141,11 @@ const steps: readonly Step[] = [
   (b, d, x, live) => {
     const other = live.filter((v) => v !== x && sameShapes(v, x));
     return other.length === 0 ? undefined : requant(b, d, [x, d.one(other)], 1);
+  },
+  // The greater or the smaller.
+  (b, d, x, live) => {
+    const y = d.one(live.filter((v) => sameShapes(v, x) && sameElem(v.type.elem, x.type.elem)));
+    return b.add1(d.one(["qc.max", "qc.min"]), [x, y], {});
   },
   (b, d, x, live) => {
     const y = b.add1("qc.mul", [x, d.one(live.filter((v) => sameShapes(v, x)))], {

@@ -49,12 +49,12 @@ const within = (n: Neighbours, op: Op, operand: Value): boolean => {
   return op.loc?.kind === "node" && maker?.loc?.kind === "node" && op.loc.output === maker.loc.output;
 };
 
-/** A composite operator whose parts have no exact integer form between its input and output. */
-const noIntegerForm = (op: Op): Diagnostic =>
+/** An operator without exact integer form between its input and output; `composite`: because its parts have none. */
+const noIntegerForm = (op: Op, composite = true): Diagnostic =>
   diagnostic("error", "QC2111", `${onnxName(op)} has no integer form yet, so it would run in float`, {
     ...locOf(op),
     fixes: [
-      `export ${onnxName(op)} in parts, with quantizers between them`,
+      ...(composite ? [`export ${onnxName(op)} in parts, with quantizers between them`] : []),
       `cut the graph around ${onnxName(op)} and compute it outside`,
     ],
   });
@@ -78,6 +78,7 @@ export function noQuantizer(
   bounds: { readonly lo: Rational; readonly hi: Rational } | undefined,
 ): Diagnostic {
   if (within(n, op, operand)) return noIntegerForm(op);
+  if (n.definition(operand)?.name === "quant.dequantize") return noIntegerForm(op, false);
   const range = bounds && ([toNumber(bounds.lo), toNumber(bounds.hi)] as const);
   const needs = range
     ? `a grid for ${quote(operand.name)}: its values lie in [${short(range[0])}, ${short(range[1])}]`

@@ -57,6 +57,12 @@ const union = (a: ChannelRange, b: ChannelRange): ChannelRange =>
     return { min: Math.min(x.min, y.min), max: Math.max(x.max, y.max) };
   });
 
+const extreme = (a: ChannelRange, b: ChannelRange, pick: (x: number, y: number) => number): ChannelRange =>
+  build(Math.max(a.min.length, b.min.length), (c) => {
+    const [x, y] = [rangeAt(a, c), rangeAt(b, c)];
+    return { min: pick(x.min, y.min), max: pick(x.max, y.max) };
+  });
+
 /** Of float tensors: nothing is known, and no channel is constant. */
 const UNBOUNDED: ChannelRange = { min: [Number.NEGATIVE_INFINITY], max: [Number.POSITIVE_INFINITY] };
 const isFloat = (v: Value): boolean => v.type.elem.kind === "float";
@@ -221,6 +227,8 @@ const rules: { readonly [name: string]: RangeRule } = {
       product(shifted(rangeAt(a!, c), za), shifted(rangeAt(b!, c), zb)),
     );
   },
+  "qc.max": (_, [a, b]) => extreme(a!, b!, Math.max),
+  "qc.min": (_, [a, b]) => extreme(a!, b!, Math.min),
   "qc.requant": (op, operands) => {
     const axis = attr<number>(op, "axis");
     const lists = [

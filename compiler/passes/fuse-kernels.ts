@@ -17,6 +17,8 @@ const roots = new Set([
   "qc.conv",
   "qc.matmul",
   "qc.mul",
+  "qc.max",
+  "qc.min",
   "qc.sum_pool",
   "qc.reduce_sum",
   "qc.rescale",
@@ -116,7 +118,12 @@ function chain(
   }
 }
 
-const isFloatElementwise = (op: Op): boolean => hasTrait(op, "float") && hasTrait(op, "elementwise");
+/** Of plain integers, too: comparisons and the like. */
+const isFloatElementwise = (op: Op): boolean =>
+  hasTrait(op, "elementwise") && (hasTrait(op, "float") || op.name.startsWith("int."));
+
+/** Ops that take up integers made from floats. */
+const readsIntegers = (op: Op): boolean => op.name.startsWith("int.") || op.name === "float.where";
 
 /** Accumulators on their way to a float island begin a chain of its ops. */
 const beginsFloatChain = (op: Op): boolean => isFloatElementwise(op) || op.name === "qc.sub_product";
@@ -136,7 +143,7 @@ function floatChain(
     if (ends || !isFloatElementwise(op) || !sameShape(op.results[0]!.type.shape, value.type.shape))
       return ops;
     // An integer made from floats ends the chain.
-    if (value.type.elem.kind !== "float" && hasTrait(ops.at(-1)!, "float")) return ops;
+    if (value.type.elem.kind !== "float" && hasTrait(ops.at(-1)!, "float") && !readsIntegers(op)) return ops;
     ops.push(op);
   }
 }

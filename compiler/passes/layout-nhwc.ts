@@ -112,7 +112,16 @@ function canMove(v: Value, p: Perm, ctx: RuleContext): boolean {
 }
 
 /** Elementwise ops with a channel axis in `attrs.axis`, or none. */
-const elementwise = ["qc.requant", "qc.rescale", "qc.threshold", "qc.table", "qc.clamp", "qc.mul"];
+const elementwise = [
+  "qc.requant",
+  "qc.rescale",
+  "qc.threshold",
+  "qc.table",
+  "qc.clamp",
+  "qc.mul",
+  "qc.max",
+  "qc.min",
+];
 
 const withAxis = (attrs: Attrs, p: Perm): Attrs =>
   typeof attrs.axis === "number" ? { ...attrs, axis: p[attrs.axis]! } : attrs;

@@ -17,6 +17,8 @@ const chosen = new Set([
   "qc.conv",
   "qc.matmul",
   "qc.mul",
+  "qc.max",
+  "qc.min",
   "qc.sum_pool",
   "qc.reduce_sum",
   "qc.requant",

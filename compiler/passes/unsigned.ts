@@ -328,6 +328,9 @@ const rules: { readonly [name: string]: RuleFn } = {
     const type = { ...op.results[0]!.type, elem: x!.value.type.elem };
     return { value: b.add1(op.name, [x!.value], { ...op.attrs, values }, options(op, [type])), shift };
   },
+  // Integers on one grid, like the parts of a concatenation.
+  "qc.max": (...args) => moveMovement(...args),
+  "qc.min": (...args) => moveMovement(...args),
   "qc.clamp": moveClamp,
   "qc.table": (b, op, [x], cx) => {
     const k = target(op, cx);

@@ -2,7 +2,15 @@
 import type { Dense } from "../module.ts";
 import { defineOp, type OpDef } from "../op.ts";
 import { intMax, intMin, sizeOf, stridesOf } from "../types.ts";
-import { axisIn, axisOffsets, gatherAxes, pickOffsets, sameContainer } from "./axes.ts";
+import {
+  axisIn,
+  axisOffsets,
+  broadcastShapes,
+  broadcastTo,
+  gatherAxes,
+  pickOffsets,
+  sameContainer,
+} from "./axes.ts";
 import { allOf, chosenInt, ints, required, storeInts } from "./define.ts";
 
 const clamp = defineOp({
@@ -76,6 +84,30 @@ const table = defineOp({
   },
 });
 
+/** The greater or the smaller of two integers, element by element. */
+const extreme = (name: "qc.max" | "qc.min", pick: (a: number, b: number) => number): OpDef =>
+  defineOp({
+    name,
+    summary: `${name.slice(3)}(a, b), numpy broadcasting. The author chooses the result's integer type.`,
+    operands: ["a", "b"],
+    attrs: {},
+    traits: ["elementwise"],
+    infer: ([a, b], _, declared) => {
+      const shape = broadcastShapes(a!.shape, b!.shape);
+      if (shape === undefined) return "the operands' shapes do not broadcast";
+      return allOf("int", [a!, b!]) ?? chosenInt(shape, declared, a!.elem);
+    },
+    evaluate: ([a, b], _, [type]) => {
+      const y = broadcastTo(b!, type!.shape);
+      return [
+        storeInts(
+          Float64Array.from(broadcastTo(a!, type!.shape), (v, i) => pick(v, y[i]!)),
+          type!,
+        ),
+      ];
+    },
+  });
+
 const insertChannels = defineOp({
   name: "qc.insert_channels",
   summary:
@@ -138,4 +170,12 @@ const call = defineOp({
   },
 });
 
-export const integerElementwiseOps: readonly OpDef[] = [clamp, addConst, table, insertChannels, call];
+export const integerElementwiseOps: readonly OpDef[] = [
+  clamp,
+  addConst,
+  table,
+  extreme("qc.max", Math.max),
+  extreme("qc.min", Math.min),
+  insertChannels,
+  call,
+];

@@ -24,6 +24,8 @@ function broadcast(op: Op): Relation | undefined {
 const rules: { readonly [name: string]: (op: Op) => Relation | undefined } = {
   "qc.requant": broadcast,
   "qc.mul": broadcast,
+  "qc.max": broadcast,
+  "qc.min": broadcast,
   "qc.clamp": same,
   "qc.table": same,
   "qc.add_const": same,

@@ -1,11 +1,12 @@
 /** Elementwise float ops: affine ones stay affine, curves over one small integer tensor become expressions. */
 import type { Diagnostic } from "../../ir/diagnostics.ts";
-import { inputTooWide, noQuantizer } from "../../ir/messages-quant.ts";
+import { inputTooWide, noQuantizer, noWeightQuantizer } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { div, fromNumber, neg, ONE, rational, sign, ZERO } from "../../ir/rational.ts";
 import { liftConstants } from "./constants.ts";
 import { type Context, poison } from "./context.ts";
+import { extremeOf, liftExtreme } from "./extreme.ts";
 import { liftInput } from "./input.ts";
 import { broadcast, liftAdd, liftProduct } from "./linear.ts";
 import { boundsOf, materialize } from "./materialize.ts";
@@ -39,6 +40,18 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   if (affine !== undefined) return affine;
   const mapped = liftMapped(op, reps, shape);
   if (mapped !== undefined) return { ...mapped, input: broadcast(ctx, mapped.input, shape) };
+  const each = (rs: readonly Rep[]): Rep | undefined =>
+    liftConstants(op, rs) ?? liftAffine(ctx, op, rs) ?? liftMapped(op, rs, shape);
+  const extreme = liftExtreme(op, reps, each) ?? extremeOf(ctx, op, reps);
+  if (extreme !== undefined) return extreme;
+  const table = op.operands.find((_, i) => {
+    const r = reps[i]!;
+    return r.kind === "constant" && r.grid === undefined && channelsOf(r, shape) === undefined;
+  });
+  if (table !== undefined && (op.name === "float.add" || op.name === "float.sub")) {
+    ctx.report(noWeightQuantizer(ctx, op, table, false));
+    return poison(shape);
+  }
   const open = op.operands.filter((_, i) => reps[i]!.kind !== "constant");
   const v = open.find((x) => ctx.definition(x)?.name !== "quant.dequantize") ?? open[0] ?? op.operands[0]!;
   const rep = ctx.rep(v);

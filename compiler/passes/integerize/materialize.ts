@@ -4,7 +4,17 @@ import type { Op, Value } from "../../ir/module.ts";
 import { cmp, div, eq, isInteger, type Rational, rational, sign, sub } from "../../ir/rational.ts";
 import type { Context } from "./context.ts";
 import { intervalOf } from "./ranges.ts";
-import { at, clamped, type Joined, type Linear, perTensor, type Rep, withBounds } from "./rep.ts";
+import {
+  at,
+  clamped,
+  type Joined,
+  type Linear,
+  maxRational,
+  minRational,
+  perTensor,
+  type Rep,
+  withBounds,
+} from "./rep.ts";
 
 /** `rep` as an affine map of integers without pending clamp; otherwise reports that `operand` needs a quantizer. */
 export function materialize(ctx: Context, op: Op, rep: Rep, operand: Value): Linear | undefined {
@@ -78,6 +88,13 @@ function join(ctx: Context, op: Op, rep: Joined, operand: Value): Linear | undef
 
 /** Real interval that contains every value of `rep`, where it is known. */
 export function boundsOf(rep: Rep): { lo: Rational; hi: Rational } | undefined {
+  if (rep.kind === "extreme") {
+    const all = rep.parts.map(boundsOf);
+    const known = all.flatMap((b) => (b ? [b] : []));
+    const pick = rep.pick === "max" ? maxRational : minRational;
+    const ends = (side: "lo" | "hi") => known.map((b) => b[side]).reduce((x, y) => pick(x, y)!);
+    return known.length === all.length ? { lo: ends("lo"), hi: ends("hi") } : undefined;
+  }
   if (rep.kind !== "linear") return undefined;
   let lo: Rational | undefined;
   let hi: Rational | undefined;

@@ -23,7 +23,11 @@ export function liftMovement(ctx: Context, op: Op): Rep {
       return { kind: "integer", shape, value: move(ctx, op, integers, op.attrs) };
     return { kind: "joined", shape, parts: reps, axis: attr(op, "axis"), ...(op.loc ? { loc: op.loc } : {}) };
   }
-  const rep = reps[0]!;
+  return moveRep(ctx, op, reps[0]!);
+}
+
+function moveRep(ctx: Context, op: Op, rep: Rep): Rep {
+  const shape = op.results[0]!.type.shape;
   const operand = op.operands[0]!;
   switch (rep.kind) {
     case "integer":
@@ -39,6 +43,10 @@ export function liftMovement(ctx: Context, op: Op): Rep {
     case "softmax":
       if (op.name === "layout.pad") break;
       return { ...rep, shape, moves: [...rep.moves, op] };
+    case "extreme": {
+      const parts = rep.parts.map((p) => moveRep(ctx, op, p));
+      return parts.some((p) => p.kind === "poison") ? poison(shape) : { ...rep, shape, parts };
+    }
     case "linear":
       return moveLinear(ctx, op, rep, operand);
     case "constant": {

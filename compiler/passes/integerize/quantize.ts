@@ -12,7 +12,7 @@ import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
 import { evaluateReal } from "./real.ts";
 import { evaluateReals } from "./reals.ts";
-import { at, type Constant, type Linear, type Mapped, type Rep } from "./rep.ts";
+import { at, type Constant, type Extreme, type Linear, type Mapped, type Rep } from "./rep.ts";
 import { quantizeSoftmax } from "./softmax.ts";
 
 export function liftQuantize(ctx: Context, op: Op): Rep {
@@ -60,6 +60,8 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
         ),
       );
     }
+    case "extreme":
+      return quantizeExtreme(ctx, op, q, rep, result, done);
     case "constant":
       return quantizeConstant(ctx, op, q, rep, result, done);
     case "input":
@@ -68,6 +70,24 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
       ctx.report(noQuantizer(ctx, op, op.operands[0]!, undefined));
       return poison(shape);
   }
+}
+
+/** The greatest of what the parts become. */
+function quantizeExtreme(
+  ctx: Context,
+  op: Op,
+  q: Quantizer,
+  rep: Extreme,
+  result: Value,
+  done: (v: Value) => Rep,
+): Rep {
+  const parts = rep.parts.map((p) => quantizeRep(ctx, op, q, p, result));
+  const values = parts.flatMap((p) => (p.kind === "integer" ? [p.value] : []));
+  const [first, ...rest] = values;
+  if (first === undefined || values.length < parts.length) return poison(rep.shape);
+  const type = tensor(rep.shape, storageOf(q.type));
+  const options = { type, hint: result.name, ...(op.loc ? { loc: op.loc } : {}) };
+  return done(rest.reduce((a, b) => ctx.emit(`qc.${rep.pick}`, [a, b], {}, options), first));
 }
 
 /** A constant among the parts of a concatenation. */

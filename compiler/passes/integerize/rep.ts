@@ -115,6 +115,18 @@ export interface Joined {
   readonly loc?: Loc;
 }
 
+/**
+ * The greatest or the smallest of parts of one shape. Q is monotone, so that Q(max(a, b)) = max(Q(a), Q(b)): the parts meet as
+ * integers behind the quantizer.
+ */
+export interface Extreme {
+  readonly kind: "extreme";
+  readonly shape: readonly number[];
+  readonly pick: "max" | "min";
+  readonly parts: readonly Rep[];
+  readonly loc?: Loc;
+}
+
 /** x ↦ scale·x + offset. */
 export interface Affine {
   readonly scale: Rational;
@@ -160,6 +172,7 @@ export type Rep =
   | Softmax
   | Normalized
   | Joined
+  | Extreme
   | Input
   | Integer
   | Float

@@ -51,6 +51,10 @@ function combineOf({ root }: Chain, block: Block): Combine | undefined {
       const [za, zb] = [attr<number>(root, "a_zero"), attr<number>(root, "b_zero")];
       return (_, [a, b], j) => [op("mul.i32x4", [minus(a![j]!, za), minus(b![j]!, zb)])];
     }
+    case "qc.max":
+      return (_, [a, b], j) => [op("max_s.i32x4", [a![j]!, b![j]!])];
+    case "qc.min":
+      return (_, [a, b], j) => [op("min_s.i32x4", [a![j]!, b![j]!])];
     default:
       return undefined;
   }

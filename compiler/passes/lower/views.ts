@@ -71,6 +71,8 @@ const elementwise = new Set([
   "qc.rescale",
   "qc.clamp",
   "qc.mul",
+  "qc.max",
+  "qc.min",
   "qc.add_const",
   "qc.table",
   "qc.softmax",
