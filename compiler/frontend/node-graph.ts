@@ -221,12 +221,15 @@ export function createNodeGraph(
     return undefined;
   };
 
-  /** Whether scale or zero point are computed at run time. */
-  const isOfRun = (node: OnnxNode, { scale, zeroPoint }: QuantizedInput): boolean =>
-    [scale, zeroPoint].some((i) => {
+  /** Whether scale or zero point are computed at run time, or belong to blocks. */
+  const isOfRun = (node: OnnxNode, { scale, zeroPoint }: QuantizedInput): boolean => {
+    const block = node.attributes.get("block_size");
+    if (block?.kind === "int" && Number(block.value) !== 0) return true;
+    return [scale, zeroPoint].some((i) => {
       const name = node.inputs[i ?? -1] ?? "";
       return name !== "" && constantOperandOf(name) === undefined;
     });
+  };
 
   const parametersAhead = (
     node: OnnxNode,

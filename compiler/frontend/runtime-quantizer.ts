@@ -1,8 +1,11 @@
-/** QuantizeLinear and DequantizeLinear whose scale or zero point is computed at run time: float32 arithmetic around integers. */
+/**
+ * QuantizeLinear and DequantizeLinear whose scale or zero point is computed at run time, or belongs to a block: float32 arithmetic
+ * around integers.
+ */
 import { badOperands, blockQuantization, quantizerType } from "../ir/messages.ts";
-import { type IntType, int, type QuantType } from "../ir/types.ts";
+import { type IntType, int, type QuantType, sizeOf } from "../ir/types.ts";
 import { elementOf, isFloatDtype, isQuantDtype, makeConstant, rangeOf } from "./constants.ts";
-import { elementwise, reshape } from "./graph-import.ts";
+import { elementwise, move, reshape } from "./graph-import.ts";
 import { axisOf, intAttr, type NodeImport, reject } from "./node-import.ts";
 import type { DataType } from "./onnx/data-types.ts";
 import { constantOperand, type Operand } from "./operand.ts";
@@ -49,19 +52,45 @@ function differencesOf(dtype: DataType): QuantType | undefined {
     : { kind: "quant", storage: int(true, most < 32768 ? 16 : 32), lo: -most, hi: most, scheme: RAW };
 }
 
-const axisFor = (n: NodeImport, x: Operand, params: readonly (Operand | undefined)[]): number =>
-  params.some((p) => p !== undefined && p.shape.length > 0 && p.shape[0] !== 1)
-    ? axisOf(n, intAttr(n, "axis", 1), x.shape.length)
-    : 0;
-
-function checked(n: NodeImport, dtype: DataType): void {
+/** What reaches the elements of x: parameters of the tensor, along the axis of the node, or of blocks of it. */
+function reaching(n: NodeImport, x: Operand, p: Operand, role: string): Operand {
   const block = intAttr(n, "block_size", 0);
-  if (block !== 0) reject(blockQuantization(n.loc, `block_size ${block}, parameters of the run`, ""));
-  if (!isQuantDtype(dtype)) reject(quantizerType(n.loc, n.node.outputs[0] ?? "", dtype));
+  const single = p.shape.length === 0 || (p.shape.length === 1 && p.shape[0] === 1);
+  const axis = single ? 0 : axisOf(n, intAttr(n, "axis", 1), x.shape.length);
+  if (block === 0 || single) return spread(n, p, role, x.shape, axis);
+  const { shape } = x;
+  const count = Math.ceil(shape[axis]! / block);
+  const fits =
+    p.shape.length === shape.length && p.shape.every((d, a) => d === (a === axis ? count : shape[a]));
+  if (!fits || block < 0)
+    reject(blockQuantization(n.loc, `${role} of shape [${p.shape.join(", ")}], block_size ${block}`, x.name));
+  const [before, after] = [sizeOf(shape.slice(0, axis)), sizeOf(shape.slice(axis + 1))];
+  const wide = move(n, "layout.expand", [reshape(n, p, [before, count, 1, after])], {
+    shape: [before, count, block, after],
+  });
+  const rows = reshape(n, wide, [before, count * block, after]);
+  const kept =
+    count * block === shape[axis]
+      ? rows
+      : move(n, "layout.slice", [rows], { axes: [1], starts: [0], ends: [shape[axis]!], steps: [1] });
+  return reshape(n, kept, shape);
 }
 
-export const isOfRun = (scale: Operand, zeroPoint: Operand | undefined): boolean =>
-  scale.kind === "value" || zeroPoint?.kind === "value";
+function checked(n: NodeImport, dtype: DataType, scale: Operand): void {
+  if (!isQuantDtype(dtype)) reject(quantizerType(n.loc, n.node.outputs[0] ?? "", dtype));
+  if (!isFloatDtype(scale.dtype)) reject(quantizerType(n.loc, scale.name, scale.dtype));
+}
+
+/** Whether the quantizer `n` of x is arithmetic: its parameters are computed, or those of blocks of a computed tensor. */
+export const isArithmetic = (
+  n: NodeImport,
+  x: Operand,
+  scale: Operand,
+  zeroPoint: Operand | undefined,
+): boolean =>
+  scale.kind === "value" ||
+  zeroPoint?.kind === "value" ||
+  (x.kind === "value" && intAttr(n, "block_size", 0) !== 0);
 
 /** sat(R(x / s) + z) */
 export function quantizeAtRun(
@@ -71,15 +100,13 @@ export function quantizeAtRun(
   zeroPoint: Operand | undefined,
   dtype: DataType,
 ): Operand {
-  checked(n, dtype);
-  if (!isFloatDtype(scale.dtype)) reject(quantizerType(n.loc, scale.name, scale.dtype));
-  const axis = axisFor(n, x, [scale, zeroPoint]);
+  checked(n, dtype, scale);
   const range = rangeOf(dtype)!;
   const type: QuantType = { kind: "quant", storage: elementOf(dtype) as IntType, ...range, scheme: RAW };
-  const s = spread(n, scale, "scales", x.shape, axis);
+  const s = reaching(n, x, scale, "scales");
   const q = elementwise(n, "float.round", [elementwise(n, "float.div", [x, s])]);
   if (zeroPoint === undefined) return quantizeTo(n, q, type, dtype);
-  const z = spread(n, asReals(n, zeroPoint), "zero points", x.shape, axis);
+  const z = reaching(n, x, asReals(n, zeroPoint), "zero points");
   return quantizeTo(n, elementwise(n, "float.add", [q, z]), type, dtype);
 }
 
@@ -90,13 +117,11 @@ export function dequantizeAtRun(
   scale: Operand,
   zeroPoint: Operand | undefined,
 ): Operand {
-  checked(n, x.dtype);
-  if (!isFloatDtype(scale.dtype)) reject(quantizerType(n.loc, scale.name, scale.dtype));
-  const axis = axisFor(n, x, [scale, zeroPoint]);
+  checked(n, x.dtype, scale);
   const q = asReals(n, x);
-  const s = spread(n, scale, "scales", x.shape, axis);
+  const s = reaching(n, x, scale, "scales");
   if (zeroPoint === undefined) return elementwise(n, "float.mul", [q, s]);
-  const z = spread(n, asReals(n, zeroPoint), "zero points", x.shape, axis);
+  const z = reaching(n, x, asReals(n, zeroPoint), "zero points");
   const type = differencesOf(x.dtype);
   const difference = elementwise(n, "float.sub", [q, z]);
   if (type === undefined) return elementwise(n, "float.mul", [difference, s]);

@@ -7,8 +7,9 @@ import {
   unsupportedType,
 } from "../../../ir/messages.ts";
 import { broadcastShapes, broadcastTo } from "../../../ir/ops/axes.ts";
-import { sizeOf } from "../../../ir/types.ts";
+import { type QuantType, sizeOf } from "../../../ir/types.ts";
 import {
+  elementOf,
   isFloatDtype,
   makeConstant,
   rangeOf,
@@ -28,8 +29,8 @@ import {
   reject,
   tensorAttr,
 } from "../../node-import.ts";
-import { constantOperand, named, type Operand } from "../../operand.ts";
-import { integersAsReals } from "../../qdq.ts";
+import { constantOperand, named, type Operand, type ValueOperand } from "../../operand.ts";
+import { integersAsReals, quantizeTo, RAW } from "../../qdq.ts";
 import { type DataType, dataTypeOf } from "../data-types.ts";
 import type { OnnxTensor } from "../model.ts";
 
@@ -100,7 +101,23 @@ function cast(n: NodeImport, to: DataType): Operand {
     const y = isFloatDtype(x.dtype) ? x : integersAsReals(n, x);
     return { ...named(y, n.node.outputs[0] ?? ""), dtype: to };
   }
-  return reject(unsupportedForm(n.loc, `a Cast from ${x.dtype} to ${to} at run time is not supported`));
+  return (
+    castToIntegers(n, x, to) ??
+    reject(unsupportedForm(n.loc, `a Cast from ${x.dtype} to ${to} at run time is not supported`))
+  );
+}
+
+/** Numbers cut to integers of at most 32 bits; what lies outside the type, where ONNX says nothing, saturates. */
+function castToIntegers(n: NodeImport, x: ValueOperand, to: DataType): Operand | undefined {
+  const [storage, range, from] = [elementOf(to), rangeOf(to), rangeOf(x.dtype)];
+  // To fewer bits than eight, casts wrap.
+  if (storage?.kind !== "int" || storage.bits < 8 || range === undefined) return undefined;
+  if (range.lo < -(2 ** 31) || range.hi > 2 ** 31 - 1 || !(isFloatDtype(x.dtype) || from)) return undefined;
+  // Integers wrap.
+  if (from && (from.lo < range.lo || from.hi > range.hi)) return undefined;
+  const numbers = from ? integersAsReals(n, x) : x;
+  const type: QuantType = { kind: "quant", storage, ...range, scheme: RAW };
+  return quantizeTo(n, numbers, type, to, { rounding: "down" });
 }
 
 function castConstant(n: NodeImport, x: Operand & { readonly kind: "constant" }, to: DataType) {
