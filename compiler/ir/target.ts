@@ -36,6 +36,13 @@ export interface Costs {
   /** Widening 16 bytes of activations, and a K-group of a panel, 32 bytes. */
   readonly widenInput: number;
   readonly widenWeights: number;
+  /** Winograd's transforms: eight channels of a patch, a K-group of a panel, four channels of a tile's outputs, the store of a sum. */
+  readonly transform: {
+    readonly input: number;
+    readonly weights: number;
+    readonly output: number;
+    readonly store: number;
+  };
   /** Bytes of activations that stay in the first cache beside the rest, and a line that does not. */
   readonly cacheBytes: number;
   readonly miss: number;

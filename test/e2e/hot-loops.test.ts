@@ -57,7 +57,8 @@ const LAYERS: { readonly [name: string]: () => Uint8Array } = {
   "1×1 K=64": () => conv({ c: 64, o: 64, size: 12 }),
   "1×1 K=128": () => conv({ c: 128, o: 64, size: 12 }),
   "1×1 K=256": () => conv({ c: 256, o: 64, size: 12 }),
-  "3×3 K=576": () => conv({ c: 64, o: 64, size: 12, kernel: 3 }),
+  "3×3 K=576": () => conv({ c: 64, o: 64, size: 24, kernel: 3, stride: 2 }),
+  "3×3 K=576, stride 1": () => conv({ c: 64, o: 64, size: 12, kernel: 3 }),
   "depthwise 3×3": () => conv({ c: 64, o: 64, size: 24, kernel: 3, group: 64 }),
   "GEMV 1×1024×1024": () => matmul(1, 1024, 1024),
   "first 3×3, 3 channels": () => conv({ c: 3, o: 16, size: 48, kernel: 3, stride: 2 }),
@@ -246,6 +247,17 @@ test.each([
   console.log(`${name}, relaxed: estimated ${(100 * reached).toFixed(1)} % of ${peak} MAC/cycle`);
   expect(reached).toBeGreaterThanOrEqual(share);
   expect(reached).toBeLessThanOrEqual(1);
+});
+
+test("3×3 of stride 1, baseline: sixteen products instead of thirty-six, each weight loaded and each row spread once", () => {
+  const { f, choice } = layers.get("3×3 K=576, stride 1")!.baseline;
+  if (choice?.schedule.family !== "winograd") throw new Error("not by transforms");
+  const { rows } = choice.schedule;
+  const { own } = hotLoop(f);
+  const groups = dotsOf(own) / (rows * 2);
+  expect(Number.isInteger(groups)).toBe(true);
+  expect(loadsOf(own)).toBe(groups * (2 + rows));
+  expect(working(own).length - 2 * dotsOf(own) - loadsOf(own)).toBeLessThanOrEqual(4);
 });
 
 test("a row times a matrix, baseline: weights are widened by shifts, not by loads and extensions, which run one at a time", () => {

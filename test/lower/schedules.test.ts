@@ -79,6 +79,12 @@ const SHAPES: readonly (readonly [string, Shape])[] = [
   ["two images, weights of nine bits", { n: 2, h: 3, w: 4, c: 13, o: 17, wide: true }],
   ["one position", { h: 1, w: 1, c: 37, o: 43 }],
   ["two images of four positions, weights of nine bits", { n: 2, h: 2, w: 2, c: 18, o: 12, wide: true }],
+  ["3×3 of stride 1, whole tiles", { h: 8, w: 6, c: 8, o: 11, k: [3, 3], pad: 1 }],
+  [
+    "3×3 of stride 1, half tiles at the ends",
+    { h: 5, w: 7, c: 12, o: 18, k: [3, 3], pad: 1, residual: true },
+  ],
+  ["3×3 of stride 1 without padding, two images", { n: 2, h: 5, w: 6, c: 4, o: 8, k: [3, 3] }],
   ["a residual, weights of nine bits", { h: 4, w: 6, c: 16, o: 12, wide: true, residual: true }],
 ];
 

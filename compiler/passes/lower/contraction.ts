@@ -19,10 +19,11 @@ import { emitPooled, type Pooling, poolingOf, type Split, splitAtPool, windowOf 
 import { type Finisher, finisherOf } from "./residual.ts";
 import { PANEL } from "./schedule/contraction.ts";
 import { choose } from "./schedule/index.ts";
-import type { ContractionSchedule, ContractionWork } from "./schedule/schedule.ts";
+import type { ContractionSchedule, ContractionWork, Schedule } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { GROUP_BYTES, packedPanels, splitWeights, type WeightTerm } from "./weights.ts";
 import { addOutliers, extentOf, widenedInput, widenPanels } from "./widen.ts";
+import { emitWinograd } from "./winograd.ts";
 
 export function lowerContraction(stage: Stage): Lowered | undefined {
   const root = stage.func.ops.find((o) => o.name !== "const");
@@ -45,11 +46,13 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
   const terms = splitWeights(geometry, bytes ? 4 : 2, !bytes);
   const choice = choose(workOf(stage, geometry, terms, split), stage.target, stage.tuning);
   const { schedule } = choice;
-  const lowered =
-    schedule.family === "gemv"
-      ? emitGemv(stage, geometry, terms, schedule.vectors)
-      : emitContraction(stage, geometry, terms, schedule, split);
-  return { ...lowered, choice };
+  return { ...emitAs(schedule), choice };
+  function emitAs(s: Schedule): Lowered {
+    if (s.family === "gemv") return emitGemv(stage, geometry!, terms, s.vectors);
+    return s.family === "winograd"
+      ? emitWinograd(stage, geometry!, terms, s)
+      : emitContraction(stage, geometry!, terms, s, split);
+  }
 }
 
 const VECTOR_BYTES = 16;

@@ -3,16 +3,22 @@ import type { Target } from "../../../ir/target.ts";
 import { contractionSchedules, gemvSchedules } from "./contraction.ts";
 import { contractionCycles, gemvCycles } from "./contraction-cost.ts";
 import { type Choice, keyOf, type Schedule, type Tuning, type Work } from "./schedule.ts";
+import { winogradCycles, winogradSchedules } from "./winograd.ts";
 
 /** Every schedule the kernel can have; at least one. */
 export const legalSchedules = (work: Work, target: Target): readonly Schedule[] => [
   ...gemvSchedules(work, target),
   ...contractionSchedules(work, target),
+  ...winogradSchedules(work, target),
 ];
 
 /** Estimated cycles of a call. */
-export const costOf = (schedule: Schedule, work: Work, target: Target): number =>
-  schedule.family === "gemv" ? gemvCycles(schedule, work, target) : contractionCycles(schedule, work, target);
+export function costOf(schedule: Schedule, work: Work, target: Target): number {
+  if (schedule.family === "gemv") return gemvCycles(schedule, work, target);
+  return schedule.family === "winograd"
+    ? winogradCycles(schedule, work, target)
+    : contractionCycles(schedule, work, target);
+}
 
 /** The tuning's schedule where it has a legal one for this work, else the cheapest, the first of equals. */
 export function choose(work: Work, target: Target, tuning: Tuning | undefined): Choice {
@@ -42,6 +48,8 @@ const canonical = (value: unknown): string =>
 /** One line that tells schedules apart. */
 export function scheduleText(s: Schedule): string {
   if (s.family === "gemv") return `all positions x${s.vectors * 4}, weights widened in registers`;
+  if (s.family === "winograd")
+    return `Winograd 2x2, ${s.rows}x8, ${s.lines} rows of tiles transformed, ${s.chunk} multiplied at a time`;
   const widened = { nothing: "bytes", input: "input widened", both: "both widened" }[s.widen];
   return `${s.rows}x${s.panels * 8} ${widened}, unroll ${s.unroll}, strip ${s.strip.rows}x${s.strip.pixels}`;
 }

@@ -26,6 +26,17 @@ export interface GemvSchedule {
   readonly vectors: 1 | 2 | 4;
 }
 
+/** Winograd's F(2×2, 3×3): tiles of 2×2 outputs, a panel at a time. For targets whose dot product takes i16 pairs. */
+export interface WinogradSchedule {
+  readonly family: "winograd";
+  /** Tiles whose sums are held in registers; the last ones of a chunk may be fewer. */
+  readonly rows: number;
+  /** Rows of tiles whose inputs are transformed at a time; they divide the image's. */
+  readonly lines: number;
+  /** Rows of tiles that are multiplied before their outputs are made; they divide `lines`. */
+  readonly chunk: number;
+}
+
 export interface Strip {
   readonly rows: number;
   readonly pixels: number;
@@ -69,7 +80,7 @@ export interface Choice {
 }
 
 export type Work = ContractionWork;
-export type Schedule = ContractionSchedule | GemvSchedule;
+export type Schedule = ContractionSchedule | GemvSchedule | WinogradSchedule;
 
 /** Wanted schedules by the keys of their work, as a file has them: used only where they equal a legal one. */
 export type Tuning = ReadonlyMap<string, unknown>;
