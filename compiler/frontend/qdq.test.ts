@@ -160,7 +160,7 @@ describe("parameters that make no sense", () => {
     expect(
       one(
         { s: f32([2, 3], noise(6, 1).map(Math.abs)), z: i8([2, 3], [0, 0, 0, 0, 0, 0]) },
-        { block_size: 1 },
+        { block_size: 2 },
       )[0],
     ).toMatchObject({
       code: "QC2125",
