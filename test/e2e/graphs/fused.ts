@@ -89,16 +89,21 @@ export const fusedCases: readonly GraphCase[] = [
       return [g.q(g.op("ReduceMean", [sum], { axes: [2, 3], keepdims: 0 }), 0.1, 4)];
     }),
   ),
-  graphCase("residuals in place around padded convs, batch 2", (g) => {
-    const same = { pads: [1, 1, 1, 1] };
-    let t = g.fq(x(g, [2, 8, 6, 6]), 0.2, 99);
-    for (let i = 0; i < 3; i++) {
-      const c = g.fq(g.op("Conv", [t, g.weights([8, 8, 3, 3])], same), 0.4, 90);
-      const d = g.fq(g.op("Conv", [c, g.weights([8, 8, 3, 3])], same), 0.9, 90);
-      t = g.fq(g.op("Add", [d, t]), 0.2, 99);
-    }
-    return [g.q(g.op("Conv", [t, g.weights([2, 8, 3, 3])]), 0.6, 4)];
-  }),
+  ...[
+    [2, 8, 6, 6],
+    [1, 8, 7, 9],
+  ].map((shape) =>
+    graphCase(`residuals in place around padded convs, ${shape.join("×")}`, (g) => {
+      const same = { pads: [1, 1, 1, 1] };
+      let t = g.fq(x(g, shape), 0.2, 99);
+      for (let i = 0; i < 3; i++) {
+        const c = g.fq(g.op("Conv", [t, g.weights([8, 8, 3, 3])], same), 0.4, 90);
+        const d = g.fq(g.op("Conv", [c, g.weights([8, 8, 3, 3])], same), 0.9, 90);
+        t = g.fq(g.op("Add", [d, t]), 0.2, 99);
+      }
+      return [g.q(g.op("Conv", [t, g.weights([2, 8, 3, 3])]), 0.6, 4)];
+    }),
+  ),
   graphCase("residual of a pool and of what it pools", (g) => {
     const a = conv(g, x(g, eight));
     const p = g.op("MaxPool", [a], { kernel_shape: [3, 3], pads: [1, 1, 1, 1] });
