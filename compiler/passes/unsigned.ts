@@ -203,7 +203,8 @@ function takesChannels(op: Op): boolean {
     case "qc.rescale":
       return (
         attr<number>(op, "axis") === last &&
-        op.operands.every((v) => v.type.shape.at(-1) === op.results[0]!.type.shape[last])
+        // One that is broadcast has one shift for all.
+        op.operands.every((v) => [op.results[0]!.type.shape[last], 1].includes(v.type.shape.at(-1)))
       );
     case "qc.insert_channels":
       return attr<number>(op, "axis") === last;

@@ -386,7 +386,7 @@ function checkWide(r: IntegerForm, channel: number, box: Box, c: bigint): string
   if (!factors.every((f) => bits(f, 62n))) return "a factor exceeds two limbs";
   const limbs = r.n >= 93 && r.cLimbs?.length !== 3 ? 3n : 2n;
   if (w < 0n || w >= 1n << (31n * limbs - 2n)) return "w exceeds its limbs";
-  const tops = [c, ...(r.cUp ? [BigInt(r.cUp[channel] as string)] : [])].map((x) =>
+  const tops = [c, ...(r.form === "tie" ? [BigInt(r.cUp?.[channel] as string)] : [])].map((x) =>
     floorDiv(x, 1n << (31n * limbs)),
   );
   // |A1·w| of the top limbs is below 2^60, and what is carried up is smaller.

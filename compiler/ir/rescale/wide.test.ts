@@ -179,6 +179,28 @@ describe("per-block sums", () => {
     agree([spec], [ranges], result);
   });
 
+  test.each([
+    [-1000, 0],
+    [1000, 255],
+    [-2, 0],
+  ])("results that are all clamped, offset %d", (offset, result) => {
+    const scales = [3, 5, 7].map((k) => rational(BigInt(10_000_019 * k + 2), 10_000_001n * 2n ** 22n));
+    const ranges = scales.map(() => ({ min: -30, max: 31 }));
+    const spec: RequantSpec = {
+      scales,
+      offset: rational(offset),
+      zeroPoint: ZERO,
+      lo: 0,
+      hi: 255,
+      rounding: "half_even",
+      order: "round_then_shift",
+    };
+    const solved = certify([spec], [ranges], { classes: ["wide"] });
+    if (!solved.ok) throw new Error(JSON.stringify(solved.counterexample));
+    prove([spec], [ranges], solved);
+    for (const a of [-30, 0, 31]) expect(evaluateRescale(solved.rescale, 0, [a, a, a])).toBe(result);
+  });
+
   test("scales without a common step are refused with a witness", () => {
     const huge = (k: bigint): Rational => rational(2n ** 80n + k, 2n ** 83n);
     const spec: RequantSpec = {

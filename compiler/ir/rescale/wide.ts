@@ -184,13 +184,15 @@ function problemOf(spec: RequantSpec, sum: Sum, rule: StepRule, shifted: boolean
   const [shift, lo, hi] = shifted ? [after, spec.lo, spec.hi] : [0, spec.lo - after - 1, spec.hi - after + 1];
   const { step, min, max } = sum;
   const reachable = (a: bigint): number => Number(floor(add(mul(step, rational(a)), offset))) + shift;
-  const first = Math.max(lo, reachable(min) - 2);
-  const last = Math.min(hi, reachable(max) + 2);
+  // Of outputs that are not reached, those next to the reachable ones: they keep saturated results saturated.
+  const within = (k: number): number => Math.min(Math.max(k, lo), hi);
+  const first = Math.max(lo + 1, within(reachable(min) - 2));
+  const last = Math.min(hi, within(reachable(max) + 2) + 1);
   if (last - first > MAX_STEPS) {
     const lattice = buildLattice([step], offset, rule, shift, lo, hi, [{ min, max }]);
     return lattice && fromLattice(step, lattice);
   }
-  return fromThresholds(sum, offset, rule, shift, [lo, hi], [first, last]);
+  return fromThresholds(sum, offset, rule, shift, first, last);
 }
 
 const fromLattice = (step: Rational, lattice: Lattice): Problem => ({
@@ -205,8 +207,8 @@ function fromThresholds(
   offset: Rational,
   rule: StepRule,
   shift: number,
-  [lo, hi]: readonly [number, number],
-  [first, last]: readonly [number, number],
+  first: number,
+  last: number,
 ): Problem {
   const p = step.num * offset.den;
   const b = offset.num * step.den;
@@ -214,8 +216,7 @@ function fromThresholds(
   const lower: { k: bigint; at: bigint }[] = [];
   const upper: { k: bigint; at: bigint }[] = [];
   let ties = false;
-  for (let k = Math.min(hi, Math.max(lo, first) + 1); k <= last; k++) {
-    if (k === lo) continue;
+  for (let k = first; k <= last; k++) {
     const j = k - shift;
     const inclusive = stepInclusive(rule, j);
     const edge = BigInt(2 * j + stepOffset(rule, j)) * q - 2n * b;
