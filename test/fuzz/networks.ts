@@ -5,6 +5,7 @@
 import { graphBuilder } from "../e2e/graphs/builder.ts";
 import { blocks } from "./networks-blocks.ts";
 import { type Layer, layers, made } from "./networks-layers.ts";
+import { sums } from "./networks-sums.ts";
 import {
   type Bits,
   diceOf,
@@ -45,7 +46,7 @@ export interface Network {
   readonly batch?: number;
 }
 
-const KINDS: ReadonlyMap<string, Layer> = new Map([...layers, ...blocks].map((l) => [l.kind, l]));
+const KINDS: ReadonlyMap<string, Layer> = new Map([...layers, ...blocks, ...sums].map((l) => [l.kind, l]));
 
 function inputOf(net: Net, seed: number, shape: readonly number[], named: boolean): Value {
   const d = diceOf(seed);
