@@ -158,6 +158,64 @@ const sinkThroughElementwise: Rule = {
   },
 };
 
+/** Numbers of up to a byte grow when they become floats. */
+const grows = (op: Op): boolean => {
+  const elem = op.operands[0]?.type.elem;
+  return op.name === "float.from_int" && elem?.kind === "int" && elem.bits <= 8;
+};
+
+/**
+ * The same in float islands, where all operands come from such transposes but for constants and single numbers: islands between
+ * convolutions stay NHWC.
+ */
+const sinkThroughFloat: Rule = {
+  name: "sink-through-float",
+  rewrite: (op, operands, ctx) => {
+    if (!hasTrait(op, "elementwise") || !(hasTrait(op, "float") || op.name === "qc.sub_product"))
+      return undefined;
+    const [result] = op.results as [Value];
+    const rank = result.type.shape.length;
+    const turned = operands.map((v) => transposeOf(v, ctx));
+    const first = turned.find((t) => t !== undefined && leavesNhwc(permOf(t)));
+    if (first === undefined || grows(op)) return undefined;
+    const p = permOf(first);
+    const fits = operands.every((v, i) => {
+      const t = turned[i];
+      if (t) return samePerm(permOf(t), p) && sameShape(v.type.shape, result.type.shape);
+      return sizeOf(v.type.shape) === 1 || ctx.def(v)?.name === "const";
+    });
+    if (!fits) return undefined;
+    const moved = operands.map((v, i) => {
+      const t = turned[i];
+      if (t) return t.operands[0]!;
+      const { shape } = v.type;
+      if (sizeOf(shape) === 1) return v;
+      const full = [...new Array<number>(rank - shape.length).fill(1), ...shape];
+      const wide = ctx.b.add1("layout.reshape", [v], { shape: full });
+      return ctx.b.add1("layout.transpose", [wide], { perm: inverse(p) });
+    });
+    const shape = inverse(p).map((i) => result.type.shape[i]!);
+    const y = ctx.b.add1(op.name, moved, withAxis(op.attrs, p), {
+      loc: op.loc,
+      types: [{ ...result.type, shape }],
+      names: [result.name],
+    });
+    return [ctx.b.add1("layout.transpose", [y], { perm: p })];
+  },
+};
+
+/** The extremes of all elements do not depend on their order. */
+const extremesOfTransposed: Rule = {
+  name: "extremes-of-transposed",
+  ops: ["float.reduce_max", "float.reduce_min"],
+  rewrite: (op, [v], ctx) => {
+    const t = transposeOf(v!, ctx);
+    const all = attr<readonly number[]>(op, "axes").length === v!.type.shape.length;
+    if (t === undefined || !all) return undefined;
+    return [ctx.b.add1(op.name, t.operands, op.attrs, { loc: op.loc, names: [op.results[0]!.name] })];
+  },
+};
+
 /** f(transpose(x, p)) = transpose(f(x), p) behind an accumulator that nobody else reads: f runs in its registers. */
 const sinkBehindAccumulator: Rule = {
   name: "sink-behind-accumulator",
@@ -371,6 +429,8 @@ export const layoutNhwc = definePass({
     mergeReshapes,
     permuteWeightRows,
     sinkThroughElementwise,
+    sinkThroughFloat,
+    extremesOfTransposed,
     sinkBehindAccumulator,
     sinkReshape,
     sinkThroughReshape,
