@@ -8,7 +8,7 @@ import * as ort from "onnxruntime-node";
 import { afterAll, expect, test } from "vitest";
 import { targetsOf } from "../../compiler/backends/wasm/build.ts";
 import { table } from "../../compiler/cli/print.ts";
-import { type Compiled, compileModel } from "../../compiler/index.ts";
+import { type Compiled, compileModel, loweredOnnx } from "../../compiler/index.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel, type Model } from "../../runtime/index.ts";
 import { normal } from "../normal.ts";
@@ -98,6 +98,26 @@ describeZoo("tiny_vit_dynamic", () => {
       for (const [i, v] of y.entries())
         expect(Math.abs(v - want[i]!), `sample ${s}[${i}]`).toBeLessThanOrEqual(1e-3 * most);
     }
+  });
+
+  test("written back as ONNX, onnxruntime computes the same", async () => {
+    const written = await loweredOnnx(loadModelBytes(name));
+    if (!written.ok) throw new Error(written.diagnostics[0]!.message);
+    const options = { graphOptimizationLevel: "disabled", intraOpNumThreads: 1 } as const;
+    const [before, after] = await Promise.all(
+      [loadModelBytes(name), written.value].map((bytes) => ort.InferenceSession.create(bytes, options)),
+    );
+    for (const x of loadSamples(name).inputs.slice(0, 4)) {
+      const feeds = {
+        [before!.inputNames[0]!]: new ort.Tensor("float32", x as Float32Array, [1, 1, 28, 28]),
+      };
+      const [y, z] = [await before!.run(feeds), await after!.run(feeds)];
+      const output = before!.outputNames[0]!;
+      expect(
+        firstDifference(z[output]!.data as Float32Array, y[output]!.data as Float32Array),
+      ).toBeUndefined();
+    }
+    await Promise.all([before!.release(), after!.release()]);
   });
 
   test("is right as often as stated", { timeout: 300_000 }, async () => {

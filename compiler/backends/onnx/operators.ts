@@ -119,6 +119,8 @@ export const OPERATORS: { readonly [op: string]: OperatorRow } = {
     attributes: { axis: ["axis", "int"], select_last_index: ["last", "flag"] },
     result: "int64",
   },
+  "float.reduce_max": { op: "ReduceMax", ...REDUCTION },
+  "float.reduce_min": { op: "ReduceMin", ...REDUCTION },
   "float.softmax": { op: "Softmax", attributes: { axis: ["axis", "int"] }, wide: true },
   "layout.reshape": { op: "Reshape", extras: listed("shape"), wide: true },
   "layout.transpose": { op: "Transpose", attributes: { perm: ["perm", "ints"] }, wide: true },
