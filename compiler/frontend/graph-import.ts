@@ -11,7 +11,7 @@ import {
 } from "../ir/messages.ts";
 import type { Attrs, Dense, Elements, Op, Value } from "../ir/module.ts";
 import { opDef } from "../ir/ops/index.ts";
-import { F64, type QuantType, sizeOf, type TensorType, tensor } from "../ir/types.ts";
+import { F64, I32, type QuantType, sizeOf, type TensorType, tensor } from "../ir/types.ts";
 import { asFloat64, type Constant, isFloatDtype, isRuntimeDtype, roundTo } from "./constants.ts";
 import type { GraphImport } from "./import-state.ts";
 import { type NodeImport, reject } from "./node-import.ts";
@@ -81,6 +81,8 @@ export function append(
 export function materialize(n: NodeImport, operand: Operand, quant?: QuantType): Value {
   if (operand.kind === "value") return operand.value;
   const { constant } = operand;
+  const word = wordConstant(constant);
+  if (word !== undefined) return materialize(n, { ...operand, constant: word }, quant);
   if (!isRuntimeDtype(constant.dtype))
     return reject(unsupportedType(n.loc, operand.name, constant.dtype, "the constant operand"));
   const known = quant === undefined ? n.graph.constants.get(constant) : undefined;
@@ -90,6 +92,16 @@ export function materialize(n: NodeImport, operand: Operand, quant?: QuantType):
   if (operand.name !== "") n.graph.names.set(made, operand.name);
   if (quant === undefined) n.graph.constants.set(constant, made);
   return made;
+}
+
+/** Truth values, and 64-bit integers that fit into 32 bits, in a type of the IR. */
+function wordConstant({ dtype, dense }: Constant): Constant | undefined {
+  const long = dtype === "int64" || dtype === "uint64";
+  if (dtype !== "bool" && !long) return undefined;
+  if (long && !dense.data.every((v) => v >= -(2 ** 31) && v < 2 ** 31)) return undefined;
+  const elem = long ? I32 : dense.elem;
+  const data = long ? Int32Array.from(dense.data) : dense.data;
+  return { dtype: long ? "int32" : "uint8", dense: { kind: "dense", elem, shape: dense.shape, data } };
 }
 
 function mayFold(graph: GraphImport, size: number, limit: number): boolean {
@@ -240,6 +252,17 @@ export const realConstant = (shape: readonly number[], values: readonly number[]
     dtype: "float64",
     dense: { kind: "dense", elem: F64, shape, data: Float64Array.from(values) },
   });
+
+/**
+ * `x`, an inner tensor of a node that stands for many ops, under a name that `--quant` and calibration can say: that of the
+ * node's first result, then `/role`.
+ */
+export function named(n: NodeImport, x: Operand, role: string): Operand {
+  const name = `${n.node.outputs[0] ?? ""}/${role}`;
+  if (x.kind === "constant") return x.name === "" ? { ...x, name } : x;
+  if (!n.graph.names.has(x.value)) n.graph.names.set(x.value, name);
+  return x;
+}
 
 export const reshape = (n: NodeImport, x: Operand, shape: readonly number[]): Operand =>
   x.shape.length === shape.length && x.shape.every((d, i) => d === shape[i])

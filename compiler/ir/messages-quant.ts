@@ -50,7 +50,7 @@ const within = (n: Neighbours, op: Op, operand: Value): boolean => {
 };
 
 /** An operator without exact integer form between its input and output; `composite`: because its parts have none. */
-const noIntegerForm = (op: Op, composite = true): Diagnostic =>
+export const noIntegerForm = (op: Op, composite = true): Diagnostic =>
   diagnostic("error", "QC2111", `${onnxName(op)} has no integer form yet, so it would run in float`, {
     ...locOf(op),
     fixes: [
@@ -77,27 +77,26 @@ export function noQuantizer(
   operand: Value,
   bounds: { readonly lo: Rational; readonly hi: Rational } | undefined,
 ): Diagnostic {
-  if (within(n, op, operand)) return noIntegerForm(op);
+  const inside = within(n, op, operand);
+  if (inside && operand.name === "") return noIntegerForm(op);
   if (n.definition(operand)?.name === "quant.dequantize") return noIntegerForm(op, false);
   const range = bounds && ([toNumber(bounds.lo), toNumber(bounds.hi)] as const);
   const needs = range
     ? `a grid for ${quote(operand.name)}: its values lie in [${short(range[0])}, ${short(range[1])}]`
     : `a grid for ${quote(operand.name)}`;
-  return diagnostic(
-    "error",
-    "QC2101",
-    `no quantizer on the input of ${onnxName(op)}, so it would run in float`,
-    {
-      ...locOf(op),
-      tensor: operand.name,
-      notes: [...(around(n, operand, op) ?? []), { label: "needs", text: needs }],
-      fixes: [
-        `in training: add an activation quantizer before ${onnxName(op)}`,
-        gridFix(operand, range),
-        "here: --calib data.npz, representative inputs",
-      ],
-    },
-  );
+  const where = inside ? `${quote(operand.name)} inside ${onnxName(op)}` : `the input of ${onnxName(op)}`;
+  return diagnostic("error", "QC2101", `no quantizer on ${where}, so it would run in float`, {
+    ...locOf(op),
+    tensor: operand.name,
+    notes: [...(around(n, operand, op) ?? []), { label: "needs", text: needs }],
+    fixes: [
+      inside
+        ? `export ${onnxName(op)} in parts, with quantizers between them`
+        : `in training: add an activation quantizer before ${onnxName(op)}`,
+      gridFix(operand, range),
+      "here: --calib data.npz, representative inputs",
+    ],
+  });
 }
 
 /** A float weight, or one quantized along an axis that does not become a per-output-channel factor. */
@@ -147,7 +146,7 @@ export const manySpatialAxes = (op: Op, axes: number): Diagnostic =>
 
 export const notUniform = (n: Neighbours, op: Op, operand: Value): Diagnostic =>
   within(n, op, operand)
-    ? noIntegerForm(op)
+    ? noQuantizer(n, op, operand, undefined)
     : diagnostic(
         "error",
         "QC2103",

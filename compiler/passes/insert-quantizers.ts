@@ -1,8 +1,11 @@
 /** Grids that the user gives for tensors which the file leaves without: quantize and dequantize behind each. */
 import { createBuilder } from "../ir/builder.ts";
+import { dense } from "../ir/dense.ts";
 import { type Diagnostic, fail, ok } from "../ir/diagnostics.ts";
 import { badGrid, unknownGridTensor } from "../ir/messages-quant.ts";
-import type { Func, Value } from "../ir/module.ts";
+import type { Dense, Func, Op, Value } from "../ir/module.ts";
+import { attr } from "../ir/op.ts";
+import { roundReal } from "../ir/ops/rounding.ts";
 import { definePass } from "../ir/pass.ts";
 import { copyOp } from "../ir/rewriter.ts";
 import { int, intMax, intMin, type QuantType, tensor } from "../ir/types.ts";
@@ -30,16 +33,30 @@ export function parseGrid(text: string): Grid | undefined {
   };
 }
 
+/** The integers of a float constant, quantized in float32 as QuantizeLinear does. */
+function onGrid(value: Dense, { storage, lo, hi, scheme }: QuantType): Dense {
+  if (scheme.kind !== "tensor") throw new Error("a grid of one scale");
+  const data = Int32Array.from(value.data, (x) => {
+    const q = roundReal("half_even", Math.fround(x / scheme.scale)) + scheme.zeroPoint;
+    return q >= lo ? Math.min(q, hi) : lo;
+  });
+  return dense(storage, value.shape, data);
+}
+
 /** The function whose readers of the named values, results included, read them quantized. */
 function inserted(func: Func, grids: ReadonlyMap<string, QuantType>): Func {
   const b = createBuilder(func.name);
   const read = new Map<Value, Value>();
   const now = (v: Value): Value => read.get(v) ?? v;
-  const insert = (v: Value): void => {
+  const insert = (v: Value, made?: Op): void => {
     const grid = v.type.elem.kind === "float" ? grids.get(v.name) : undefined;
     if (grid === undefined) return;
     const types = [tensor(v.type.shape, grid)];
-    const q = b.add1("quant.quantize", [v], {}, { names: [`${v.name}_q`], types });
+    const names = [`${v.name}_q`];
+    const q =
+      made?.name === "const"
+        ? b.add1("const", [], { value: onGrid(attr<Dense>(made, "value"), grid) }, { names, types })
+        : b.add1("quant.quantize", [v], {}, { names, types });
     read.set(v, b.add1("quant.dequantize", [q], {}, { names: [v.name], types: [v.type] }));
   };
   for (const p of func.params) {
@@ -48,7 +65,7 @@ function inserted(func: Func, grids: ReadonlyMap<string, QuantType>): Func {
   }
   for (const op of func.ops) {
     b.append(copyOp(op, op.operands.map(now)));
-    for (const r of op.results) insert(r);
+    for (const r of op.results) insert(r, op);
   }
   for (const r of func.results) b.addResult({ ...r, value: now(r.value) });
   return b.build();
@@ -57,10 +74,7 @@ function inserted(func: Func, grids: ReadonlyMap<string, QuantType>): Func {
 /** Names of the values a grid may be given for. */
 const floats = (func: Func): ReadonlySet<string> =>
   new Set(
-    [
-      ...func.params.map((p) => p.value),
-      ...func.ops.filter((o) => o.name !== "const").flatMap((o) => o.results),
-    ]
+    [...func.params.map((p) => p.value), ...func.ops.flatMap((o) => o.results)]
       .filter((v) => v.type.elem.kind === "float")
       .map((v) => v.name),
   );

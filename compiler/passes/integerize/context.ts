@@ -23,3 +23,10 @@ export interface Context {
 }
 
 export const poison = (shape: readonly number[]): Rep => ({ kind: "poison", shape });
+
+/** The moves of a representation on the integers it became. */
+export const replay = (ctx: Context, moves: readonly Op[], value: Value, hint: string): Value =>
+  moves.reduce(
+    (v, op) => ctx.emit(op.name, [v], op.attrs, { hint, ...(op.loc ? { loc: op.loc } : {}) }),
+    value,
+  );

@@ -48,7 +48,7 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
     const r = reps[i]!;
     return r.kind === "constant" && r.grid === undefined && channelsOf(r, shape) === undefined;
   });
-  if (table !== undefined && (op.name === "float.add" || op.name === "float.sub")) {
+  if (table !== undefined && BY_TABLE.has(op.name)) {
     ctx.report(noWeightQuantizer(ctx, op, table, false));
     return poison(shape);
   }
@@ -59,6 +59,9 @@ export function liftElementwise(ctx: Context, op: Op): Rep {
   ctx.report(bits > TABLE_BITS ? tooWide(ctx, op, v, bits, rep) : noQuantizer(ctx, op, v, boundsOf(rep)));
   return poison(shape);
 }
+
+/** Ops that take a quantized constant of any shape. */
+const BY_TABLE: ReadonlySet<string> = new Set(["float.add", "float.sub", "float.mul"]);
 
 /** Either the quantizer in front is too fine for a table, or there is none and the integers are an accumulator's. */
 export function tooWide(ctx: Context, op: Op, v: Value, bits: number, rep: Rep): Diagnostic {
@@ -105,9 +108,9 @@ function liftAffine(ctx: Context, op: Op, reps: readonly Rep[]): Rep | undefined
     case "float.mul":
     case "float.div": {
       if (a.kind === "linear" && b?.kind === "constant")
-        return scaled(ctx, shape, a, b, op.name === "float.div");
+        return scaled(ctx, shape, a, b, op.name === "float.div") ?? byTable(ctx, op, a, b, 1);
       if (op.name === "float.mul" && a.kind === "constant" && b?.kind === "linear")
-        return scaled(ctx, shape, b, a, false);
+        return scaled(ctx, shape, b, a, false) ?? byTable(ctx, op, b, a, 0);
       if (op.name === "float.div" || a.kind !== "linear" || b?.kind !== "linear") return undefined;
       // A product of one tensor with itself is a curve.
       if (a.terms.length === 1 && b.terms.length === 1 && a.terms[0]!.value === b.terms[0]!.value)
@@ -131,15 +134,27 @@ function plain(ctx: Context, op: Op, r: Linear, index: number): Linear | undefin
 const couldBeCurve = (op: Op, reps: readonly Rep[]): boolean =>
   liftMapped(op, reps, op.results[0]!.type.shape) !== undefined;
 
+/** A quantized constant of one scale as a tensor of integers, negated on demand. */
+function tableOf(ctx: Context, op: Op, c: Constant, index: number, minus = false): Linear | undefined {
+  if (c.grid === undefined || c.grid.scale.length > 1) return undefined;
+  const value = integerConst(ctx, c.grid.q, c.shape, op.operands[index]!.name);
+  const scale = minus ? [neg(c.grid.scale[0]!)] : c.grid.scale;
+  return { kind: "linear", shape: c.shape, terms: [{ value, scale }], offset: [ZERO], axis: 1 };
+}
+
 /** r ± a quantized constant that varies along several axes (a positional embedding): one more term of integers. */
 function joinConstant(ctx: Context, op: Op, r: Linear, c: Constant, index: number): Rep | undefined {
   const x = plain(ctx, op, r, 1 - index);
-  if (c.grid === undefined || c.grid.scale.length > 1 || x === undefined) return undefined;
-  const value = integerConst(ctx, c.grid.q, c.shape, op.operands[index]!.name);
-  const minus = op.name === "float.sub" && index === 1;
-  const scale = minus ? [neg(c.grid.scale[0]!)] : c.grid.scale;
-  const term: Linear = { kind: "linear", shape: c.shape, terms: [{ value, scale }], offset: [ZERO], axis: 1 };
-  return liftAdd(ctx, op, x, term);
+  const term = x && tableOf(ctx, op, c, index, op.name === "float.sub" && index === 1);
+  return x && term && liftAdd(ctx, op, x, term);
+}
+
+/** r · a quantized constant that varies along several axes (a rotary embedding): a product of integers. */
+function byTable(ctx: Context, op: Op, r: Linear, c: Constant, index: number): Rep | undefined {
+  const x = op.name === "float.mul" ? plain(ctx, op, r, 1 - index) : undefined;
+  const table = x && tableOf(ctx, op, c, index);
+  if (x === undefined || table === undefined) return undefined;
+  return index === 1 ? liftProduct(ctx, op, x, table) : liftProduct(ctx, op, table, x);
 }
 
 /** `r` at a shape that a constant operand made larger. */

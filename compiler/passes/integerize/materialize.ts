@@ -2,7 +2,7 @@
 import { noQuantizer } from "../../ir/messages-quant.ts";
 import type { Op, Value } from "../../ir/module.ts";
 import { cmp, div, eq, isInteger, type Rational, rational, sign, sub } from "../../ir/rational.ts";
-import type { Context } from "./context.ts";
+import { type Context, replay } from "./context.ts";
 import { intervalOf } from "./ranges.ts";
 import {
   at,
@@ -77,12 +77,9 @@ function join(ctx: Context, op: Op, rep: Joined, operand: Value): Linear | undef
       return undefined;
     values.push(p.terms[0]!.value);
   }
-  const value = ctx.emit(
-    "layout.concat",
-    values,
-    { axis: rep.axis },
-    { hint: operand.name, ...(op.loc ? { loc: op.loc } : {}) },
-  );
+  const options = { hint: operand.name, ...(op.loc ? { loc: op.loc } : {}) };
+  const joined = ctx.emit("layout.concat", values, { axis: rep.axis }, options);
+  const value = replay(ctx, rep.moves, joined, operand.name);
   return { ...first, shape: rep.shape, terms: [{ value, scale: first.terms[0]!.scale }] };
 }
 

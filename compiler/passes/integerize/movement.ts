@@ -21,7 +21,8 @@ export function liftMovement(ctx: Context, op: Op): Rep {
     const integers = reps.flatMap((r) => (r.kind === "integer" ? [r.value] : []));
     if (integers.length === reps.length)
       return { kind: "integer", shape, value: move(ctx, op, integers, op.attrs) };
-    return { kind: "joined", shape, parts: reps, axis: attr(op, "axis"), ...(op.loc ? { loc: op.loc } : {}) };
+    const parts = { parts: reps, axis: attr<number>(op, "axis"), moves: [] };
+    return { kind: "joined", shape, ...parts, ...(op.loc ? { loc: op.loc } : {}) };
   }
   return moveRep(ctx, op, reps[0]!);
 }
@@ -41,6 +42,7 @@ function moveRep(ctx: Context, op: Op, rep: Rep): Rep {
       if (op.name === "layout.pad") break;
       return moveNormalized(ctx, rep, op);
     case "softmax":
+    case "joined":
       if (op.name === "layout.pad") break;
       return { ...rep, shape, moves: [...rep.moves, op] };
     case "extreme": {

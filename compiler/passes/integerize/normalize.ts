@@ -28,7 +28,7 @@ import {
   ZERO,
 } from "../../ir/rational.ts";
 import { I32, intMax, intMin, sameShape, sizeOf, stridesOf, tensor } from "../../ir/types.ts";
-import { type Context, poison } from "./context.ts";
+import { type Context, poison, replay } from "./context.ts";
 import { single } from "./linear.ts";
 import { boundsOf } from "./materialize.ts";
 import { unmoved } from "./normalize-moves.ts";
@@ -274,7 +274,7 @@ export function quantizeNormalized(
     x === undefined ? fallback : quantizeExact(x, scale, rational(z), q);
   const dense = (data: Int32Array): Dense => ({ kind: "dense", elem: I32, shape: joint, data });
   const loc = op.loc ? { loc: op.loc } : {};
-  let value = ctx.emit(
+  const value = ctx.emit(
     "qc.normalize",
     [r.input],
     {
@@ -293,10 +293,5 @@ export function quantizeNormalized(
     },
     { type: tensor(shape, storageOf(q.type)), hint: result.name, ...loc },
   );
-  for (const move of r.moves)
-    value = ctx.emit(move.name, [value], move.attrs, {
-      hint: result.name,
-      ...(move.loc ? { loc: move.loc } : {}),
-    });
-  return done(value);
+  return done(replay(ctx, r.moves, value, result.name));
 }

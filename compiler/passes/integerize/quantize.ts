@@ -5,7 +5,7 @@ import { attr } from "../../ir/op.ts";
 import { add, div, fromNumber, type Rational } from "../../ir/rational.ts";
 import type { Rounding } from "../../ir/rescale/types.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
-import { type Context, poison } from "./context.ts";
+import { type Context, poison, replay } from "./context.ts";
 import { quantizeInput } from "./input.ts";
 import { quantizeNormalized } from "./normalize.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
@@ -51,14 +51,13 @@ function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value
       });
       const values = parts.flatMap((p) => (p.kind === "integer" ? [p.value] : []));
       if (values.length < parts.length) return poison(shape);
-      return done(
-        ctx.emit(
-          "layout.concat",
-          values,
-          { axis: rep.axis },
-          { hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
-        ),
-      );
+      if (rep.moves.length > 0 && q.type.scheme.kind === "axis") {
+        ctx.report(zeroPointPerChannel(op));
+        return poison(shape);
+      }
+      const options = { hint: result.name, ...(op.loc ? { loc: op.loc } : {}) };
+      const joined = ctx.emit("layout.concat", values, { axis: rep.axis }, options);
+      return done(replay(ctx, rep.moves, joined, result.name));
     }
     case "extreme":
       return quantizeExtreme(ctx, op, q, rep, result, done);

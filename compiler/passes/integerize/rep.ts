@@ -111,7 +111,10 @@ export interface Joined {
   readonly kind: "joined";
   readonly shape: readonly number[];
   readonly parts: readonly Rep[];
+  /** Axis of the parts. */
   readonly axis: number;
+  /** Data movement since, to be replayed on the joined integers. */
+  readonly moves: readonly Op[];
   readonly loc?: Loc;
 }
 

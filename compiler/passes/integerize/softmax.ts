@@ -24,7 +24,7 @@ import {
   toNumber,
 } from "../../ir/rational.ts";
 import { I32, tensor } from "../../ir/types.ts";
-import { type Context, poison } from "./context.ts";
+import { type Context, poison, replay } from "./context.ts";
 import { tooWide } from "./elementwise.ts";
 import { boundsOf, materialize } from "./materialize.ts";
 import { type Quantizer, storageOf } from "./quantizer.ts";
@@ -132,7 +132,7 @@ export function quantizeSoftmax(
     return poison(s.shape);
   }
   const table = (data: Int32Array): Dense => ({ kind: "dense", elem: I32, shape: [data.length], data });
-  let value = ctx.emit(
+  const value = ctx.emit(
     "qc.softmax",
     [s.input],
     {
@@ -150,10 +150,5 @@ export function quantizeSoftmax(
     },
     { type: tensor(shape, storageOf(q.type)), hint: result.name, ...(op.loc ? { loc: op.loc } : {}) },
   );
-  for (const move of s.moves)
-    value = ctx.emit(move.name, [value], move.attrs, {
-      hint: result.name,
-      ...(move.loc ? { loc: move.loc } : {}),
-    });
-  return done(value);
+  return done(replay(ctx, s.moves, value, result.name));
 }

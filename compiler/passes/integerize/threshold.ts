@@ -20,7 +20,7 @@ import {
   ZERO,
 } from "../../ir/rational.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
-import { type Context, poison } from "./context.ts";
+import { type Context, poison, replay } from "./context.ts";
 import { inputParam, MOST_THRESHOLDS } from "./input.ts";
 import { storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
@@ -117,7 +117,10 @@ function parts(ctx: Context, q: Thresholds, rep: Rep & { readonly kind: "joined"
     if (made.kind !== "integer") return poison(rep.shape);
     values.push(made.value);
   }
-  const value = ctx.emit("layout.concat", values, { axis: rep.axis }, place(q));
+  if (rep.moves.length > 0 && q.rows.length > 1)
+    return refuse(ctx, q, rep.shape, "its thresholds differ per channel, and its input was joined and moved");
+  const joined = ctx.emit("layout.concat", values, { axis: rep.axis }, place(q));
+  const value = replay(ctx, rep.moves, joined, q.result.name);
   return { kind: "integer", shape: rep.shape, value };
 }
 

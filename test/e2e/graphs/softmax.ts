@@ -63,7 +63,7 @@ export const softmaxCases: readonly GraphCase[] = [
       const [q, k, v] = [x(g, [1, 2, 5, 8]), x(g, [1, 2, 5, 8]), x(g, [1, 2, 5, 8])];
       return y(g, g.op("Attention", [q, k, v]), 0.1, 128);
     },
-    { opset: 23, errors: ["QC2111"] },
+    { opset: 23, errors: ["QC2101"] },
   ),
   graphCase("masked softmax behind a quantizer", (g) => {
     const mask = g.floats(

@@ -22,6 +22,7 @@ import { quantizeImporters } from "./quantize.ts";
 import { recurrentImporters } from "./recurrent.ts";
 import { reduceImporters } from "./reduce.ts";
 import { resizeImporters } from "./resize.ts";
+import { rotaryImporters } from "./rotary.ts";
 import { shapeImporters } from "./shape.ts";
 import { sliceImporters } from "./slice.ts";
 
@@ -44,6 +45,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...activationImporters,
   ...normalizationImporters,
   ...attentionImporters,
+  ...rotaryImporters,
   ...reduceImporters,
   ...compositionImporters,
   ...recurrentImporters,

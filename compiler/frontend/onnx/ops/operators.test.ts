@@ -414,6 +414,14 @@ test("each importer is exercised", () => {
     // test/e2e/graphs/blocks.ts, test/e2e/blocks.test.ts
     "MatMulNBits",
     "GatherBlockQuantized",
+    // the standard's node tests, through the interpreter (compiler/frontend/node-tests.test.ts) and through wasm
+    "IsNaN",
+    "IsInf",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseOr",
+    "BitwiseXor",
+    "BitwiseNot",
     // qonnx.test.ts
     "Quant",
     "IntQuant",
@@ -469,6 +477,9 @@ test("each importer is exercised", () => {
     "MatMulIntegerToFloat",
     // Newer than onnxruntime here; the standard's node tests run it.
     "Attention",
+    // onnxruntime's own, equal to their parts: test/e2e/composite.test.ts.
+    "MultiHeadAttention",
+    "RotaryEmbedding",
     // Of positions, which are no floats; they do too.
     "ArgMax",
     "ArgMin",
