@@ -80,9 +80,9 @@ function layer(func: Func, nominal: (root: Op) => number): LayerReport[] {
       tensor: result.name || func.name,
       op: root.name,
       shape: result.type.shape,
-      // A conversion to float is named after the op that it reads.
+      // What finishes a product in a kernel of its own is named after it.
       macs: {
-        nominal: root.name === "float.from_int" ? 0 : nominal(root),
+        nominal: root.name === "float.from_int" || root.name === "qc.sub_product" ? 0 : nominal(root),
         executed: macs,
       },
       ...(dense ? { weights: weightsOf(dense) } : {}),

@@ -147,7 +147,7 @@ export function compareExact(
     if (got?.length !== want.length) throw new Error(`the reference has no such tensor ${name}`);
     elements += want.length;
     for (let i = 0; i < want.length; i++) {
-      if (got[i] === want[i]) continue;
+      if (got[i] === want[i] || Object.is(got[i], want[i])) continue;
       differing++;
       first ??= differs(name, sample, i, `${got[i]} (interpreter)`, `${want[i]} (exact)`);
     }

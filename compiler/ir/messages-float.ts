@@ -1,5 +1,5 @@
 /** Messages about float islands. */
-import { type Diagnostic, plain, quote } from "./diagnostics.ts";
+import { type Diagnostic, type Loc, plain, quote } from "./diagnostics.ts";
 import { diagnostic } from "./messages.ts";
 import type { Op } from "./module.ts";
 
@@ -37,12 +37,40 @@ export const nothingToAllow = (name: string): Diagnostic =>
     },
   );
 
+/** A cast of floats to 64-bit integers. */
+export const saturates = (loc: Loc, tensor: string, type: string): Diagnostic =>
+  diagnostic("warning", "QC2158", `${quote(tensor)} (${type}) is carried in 32 bits`, {
+    loc,
+    notes: [
+      {
+        label: "meaning",
+        text: "it is cast from floats: those beyond ±2³¹ saturate there, where 64 bits would hold them",
+      },
+    ],
+    fixes: ["none needed, where the floats are indices or counts"],
+  });
+
+/** Integers of 64 bits whose values may need more than 32. */
+export const beyondWords = (loc: Loc, tensor: string, type: string): Diagnostic =>
+  diagnostic("error", "QC2157", `${quote(tensor)} (${type}) may hold integers beyond 32 bits`, {
+    loc,
+    notes: [
+      {
+        label: "meaning",
+        text: "64-bit integers of the run are carried in 32 bits, where their values provably fit; here they may not",
+      },
+    ],
+    fixes: [
+      "compute them as int32, if that is meant, or bound the operands with Clip, Mod or a narrower Cast",
+    ],
+  });
+
 /** A scale that is computed from the tensor it is for: every inference has its own, as a float32. */
 export const runtimeScale = (op: Op, tensor: string): Diagnostic =>
   diagnostic(
     "error",
     "QC2148",
-    `${named(op)}: the scale of ${quote(tensor)} is a float32 that is computed at run time, and no float is allowed`,
+    `${named(op)}: the scale of ${quote(tensor)} is a float32 that each run computes`,
     {
       ...(op.loc && { loc: op.loc }),
       tensor,

@@ -194,7 +194,9 @@ function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; d
     const result = op.results[0]!;
     const rep = islands ? islands.lift(op, (trial) => lift(trial, op)) : lift(ctx, op);
     reps.set(result, rep);
-    if (options.keepQuantizers && QUANTIZERS.has(op.name) && rep.kind === "integer")
+    // Quantizers without a name are steps of an operator's arithmetic.
+    const asked = options.keepQuantizers && QUANTIZERS.has(op.name) && result.name !== "";
+    if (asked && rep.kind === "integer")
       kept.push({
         value: rep.value,
         name: result.name,
