@@ -1,10 +1,21 @@
-/** Resize and Upsample by nearest neighbour, with exact coordinates. */
+/** Resize and Upsample, with exact coordinates. */
 import type { OnnxNode } from "../../compiler/frontend/onnx/model.ts";
-import { floatsOf, intsOf, stringOf } from "./attributes.ts";
+import { floatOf, floatsOf, intOf, intsOf, stringOf } from "./attributes.ts";
 import { gatherBy } from "./gather.ts";
+import { cubic, interpolateAxis, LINEAR } from "./interpolate.ts";
 import { normalizeAxis, numbersOf } from "./move.ts";
-import { add, divide, floor, fromNumber, multiply, type Rational, rational, subtract } from "./rational.ts";
-import type { Tensor } from "./tensor.ts";
+import {
+  add,
+  divide,
+  floor,
+  fromNumber,
+  multiply,
+  type Rational,
+  rational,
+  subtract,
+  toNumber,
+} from "./rational.ts";
+import { type Tensor, toReal } from "./tensor.ts";
 
 const HALF = rational(1n, 2n);
 const whole = (n: number): Rational => rational(BigInt(n));
@@ -53,7 +64,8 @@ export function resize(node: OnnxNode, inputs: readonly (Tensor | undefined)[], 
   const x = inputs[0]!;
   const rank = x.shape.length;
   const method = stringOf(node, "mode") ?? "nearest";
-  if (method !== "nearest") throw new Error(`Resize by ${method} is not covered`);
+  if (method !== "nearest" && method !== "linear" && method !== "cubic")
+    throw new Error(`Resize by ${method} is not covered`);
   if ((stringOf(node, "keep_aspect_ratio_policy") ?? "stretch") !== "stretch")
     throw new Error("Resize that keeps the aspect ratio is not covered");
   const old = node.op === "Upsample" || opset < 11;
@@ -63,14 +75,37 @@ export function resize(node: OnnxNode, inputs: readonly (Tensor | undefined)[], 
   const scaleInput = inputs[old ? 1 : 2];
   const given = scaleInput === undefined ? floatsOf(node, "scales") : numbersOf(scaleInput);
   const sizes = inputs[3] === undefined ? undefined : numbersOf(inputs[3]);
+  const axisScale = (d: number): { readonly scale: Rational; readonly to: number } | undefined => {
+    const at = axes.indexOf(d);
+    if (at < 0) return undefined;
+    const dim = whole(x.shape[d]!);
+    if (!given?.length) return { scale: divide(whole(sizes![at]!), dim), to: sizes![at]! };
+    const scale = fromNumber(given[at]!);
+    return { scale, to: Number(floor(multiply(scale, dim))) };
+  };
+  if (method !== "nearest") {
+    if (x.kind === "approx") throw new Error("Resize of irrational numbers is not covered");
+    const profile = method === "linear" ? LINEAR : cubic(fromNumber(floatOf(node, "cubic_coeff_a") ?? -0.75));
+    const exclude = intOf(node, "exclude_outside") === 1;
+    return x.shape.reduce((y, from, d) => {
+      const a = axisScale(d);
+      if (a === undefined) return y;
+      const to = a.to;
+      // A ratio of sizes that was rounded to float32 means the ratio.
+      const rounded = Math.abs(toNumber(a.scale) * from - to) <= to * 2 ** -22;
+      const scale = rounded ? divide(whole(to), whole(from)) : a.scale;
+      const positions = Array.from({ length: to }, (_, i) => source(transform, i, scale, from, to));
+      return interpolateAxis(y, d, positions, profile, exclude);
+    }, toReal(x));
+  }
   const shape = [...x.shape];
   const picks = x.shape.map((dim, d): number[] => {
-    const at = axes.indexOf(d);
-    if (at < 0) return Array.from({ length: dim }, (_, i) => i);
-    const scale = given?.length ? fromNumber(given[at]!) : rational(BigInt(sizes![at]!), BigInt(dim));
-    shape[d] = given?.length ? Number(floor(multiply(scale, whole(dim)))) : sizes![at]!;
-    return Array.from({ length: shape[d]! }, (_, i) => {
-      const pick = nearest(rounding, source(transform, i, scale, dim, shape[d]!));
+    const a = axisScale(d);
+    if (a === undefined) return Array.from({ length: dim }, (_, i) => i);
+    const { scale, to } = a;
+    shape[d] = to;
+    return Array.from({ length: to }, (_, i) => {
+      const pick = nearest(rounding, source(transform, i, scale, dim, to));
       return Math.min(Math.max(pick, 0), dim - 1);
     });
   });

@@ -3,6 +3,7 @@ import type { OpDef, Trait } from "../op.ts";
 import { constOps } from "./const.ts";
 import { floatBorderOps } from "./float-border.ts";
 import { floatElementwiseOps } from "./float-elementwise.ts";
+import { floatInterpolateOps } from "./float-interpolate.ts";
 import { floatLinearOps } from "./float-linear.ts";
 import { floatNormalizeOps } from "./float-normalize.ts";
 import { floatSelectOps } from "./float-select.ts";
@@ -26,6 +27,7 @@ export const OPS: readonly OpDef[] = [
   ...floatElementwiseOps,
   ...floatLinearOps,
   ...floatWindowOps,
+  ...floatInterpolateOps,
   ...floatNormalizeOps,
   ...floatBorderOps,
   ...floatSelectOps,

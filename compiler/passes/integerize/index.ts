@@ -29,6 +29,7 @@ import { type Context, poison } from "./context.ts";
 import { liftShiftedConv } from "./conv-shifted.ts";
 import { liftElementwise } from "./elementwise.ts";
 import { exactIntegers, joinIntegers, liftExact } from "./integers.ts";
+import { liftInterpolate } from "./interpolate.ts";
 import { createIslands, type Islands } from "./islands.ts";
 import { liftAveragePool, liftConv, liftMaxPool, liftReduce } from "./linear.ts";
 import { liftConvTranspose } from "./linear-transposed.ts";
@@ -62,6 +63,7 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.conv": (ctx, op) => liftShiftedConv(ctx, op) ?? liftConv(ctx, op),
   "float.conv_transpose": liftConvTranspose,
   "float.matmul": liftMatmul,
+  "float.interpolate": liftInterpolate,
   "float.average_pool": liftAveragePool,
   "float.max_pool": liftMaxPool,
   "float.reduce_mean": (ctx, op) => liftReduce(withGrid(ctx, op), op, true),

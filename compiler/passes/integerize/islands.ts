@@ -11,6 +11,7 @@ import { div, isInteger, neg, type Rational, sign, toNumber, ZERO } from "../../
 import { F32, type QuantType, sizeOf, tensor } from "../../ir/types.ts";
 import { blockedFactor, gatherBlocks } from "./blocks-packed.ts";
 import type { Context } from "./context.ts";
+import { gatherNeighbours } from "./interpolate.ts";
 import { spreadConv } from "./islands-transposed.ts";
 import { broadcast } from "./linear.ts";
 import { storageOf } from "./quantizer.ts";
@@ -114,6 +115,7 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
     if (op.name === "float.cast") return operands[0];
     if (isWholeWindow(op)) return greatest(op, operands[0]!);
     if (op.name === "float.conv_transpose") return spreadConv(ctx, op, operands as [Value, Value]);
+    if (op.name === "float.interpolate") return gatherNeighbours(ctx, op, operands[0]!);
     return ctx.emit(op.name, operands as Value[], op.attrs, options(op));
   };
 

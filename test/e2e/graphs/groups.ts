@@ -5,6 +5,7 @@ import { blockCases as quantizedInBlocks } from "./blocks.ts";
 import { curveCases } from "./curves.ts";
 import { elementwiseCases } from "./elementwise.ts";
 import { fusedCases } from "./fused.ts";
+import { interpolateCases } from "./interpolate.ts";
 import { linearCases } from "./linear.ts";
 import { movementCases } from "./movement.ts";
 import { networkCases } from "./network.ts";
@@ -21,6 +22,7 @@ export const groups = {
   elementwise: elementwiseCases,
   curves: curveCases,
   window: windowCases,
+  interpolate: interpolateCases,
   movement: movementCases,
   port: portCases,
   product: productCases,

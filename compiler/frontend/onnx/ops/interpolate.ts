@@ -1,31 +1,50 @@
-/** Linear and cubic resampling: per axis, a weighted sum of gathered elements. */
+/** Linear and cubic resampling: per axis, a weighted sum of neighbours. */
 import { unsupportedAttribute } from "../../../ir/messages.ts";
-import { makeConstant } from "../../constants.ts";
-import { elementwise, move } from "../../graph-import.ts";
+import { interpolateAttrs, type Resampled } from "../../../ir/ops/float-interpolate.ts";
+import {
+  add,
+  div,
+  floor,
+  fromNumber,
+  mul,
+  ONE,
+  type Rational,
+  rational,
+  sub,
+  ZERO,
+} from "../../../ir/rational.ts";
+import { real } from "../../graph-import.ts";
 import { flagAttr, floatAttr, type NodeImport, reject } from "../../node-import.ts";
-import { constantOperand, type Operand } from "../../operand.ts";
+import type { Operand } from "../../operand.ts";
 
 export interface ResampledAxis {
   readonly from: number;
   readonly to: number;
   /** Position in the input of an output index. */
-  readonly position: (i: number) => number;
+  readonly position: (i: number) => Rational;
 }
 
-/** Weight of the neighbour at distance k − (taps/2 − 1) from ⌊x⌋, `t` behind it. */
-type Kernel = { readonly taps: number; readonly weight: (t: number, k: number) => number };
+/** Weight of the neighbour at distance k − (taps/2 − 1) from ⌊x⌋, `t` behind it; the weights add up to 1. */
+type Kernel = { readonly taps: number; readonly weight: (t: Rational, k: number) => Rational };
 
-const LINEAR: Kernel = { taps: 2, weight: (t, k) => (k === 0 ? 1 - t : t) };
+const LINEAR: Kernel = { taps: 2, weight: (t, k) => (k === 0 ? sub(ONE, t) : t) };
 
 /** Keys' cubic convolution. */
-const cubic = (a: number): Kernel => ({
-  taps: 4,
-  weight: (t, k) => {
-    const d = Math.abs(t - (k - 1));
-    if (d <= 1) return ((a + 2) * d - (a + 3)) * d * d + 1;
-    return d < 2 ? (((d - 5) * d + 8) * d - 4) * a : 0;
-  },
-});
+function cubic(coefficient: number): Kernel {
+  const a = fromNumber(coefficient);
+  const horner = (d: Rational, ...[first, ...rest]: readonly Rational[]): Rational =>
+    rest.reduce((sum, c) => add(mul(sum, d), c), first!);
+  const times = (n: number): Rational => mul(a, rational(n));
+  return {
+    taps: 4,
+    weight: (t, k) => {
+      const behind = sub(t, rational(k - 1));
+      const d = behind.num < 0n ? sub(ZERO, behind) : behind;
+      if (d.num <= d.den) return horner(d, add(a, rational(2)), sub(ZERO, add(a, rational(3))), ZERO, ONE);
+      return d.num < 2n * d.den ? horner(d, a, times(-5), times(8), times(-4)) : ZERO;
+    },
+  };
+}
 
 function kernelOf(n: NodeImport, mode: string): Kernel {
   if (mode === "linear") return LINEAR;
@@ -39,41 +58,50 @@ function kernelOf(n: NodeImport, mode: string): Kernel {
   );
 }
 
-/** x resampled along every axis; outside, the edge's elements go on, or weigh nothing with `exclude_outside`. */
+/** Neighbours and weights of every position; outside, the edge's elements go on, or weigh nothing where `exclude`. */
+function resampled(
+  { from, to, position }: ResampledAxis,
+  axis: number,
+  { taps, weight }: Kernel,
+  exclude: boolean,
+): Resampled {
+  const indices: number[] = [];
+  const weights: Rational[] = [];
+  for (let i = 0; i < to; i++) {
+    const x = position(i);
+    const below = floor(x);
+    const t = sub(x, rational(below));
+    const own = Array.from({ length: taps }, (_, k) => {
+      const at = Number(below) + k - (taps / 2 - 1);
+      indices.push(at);
+      return exclude && (at < 0 || at >= from) ? ZERO : weight(t, k);
+    });
+    const total = exclude ? own.reduce(add) : ONE;
+    weights.push(...own.map((w) => div(w, total)));
+  }
+  return { axis, taps, indices, weights };
+}
+
+/** Every position has the element of the same index. */
+const isStill = ({ from, to }: ResampledAxis, { taps, indices, weights }: Resampled): boolean =>
+  to === from &&
+  indices.every((at, k) => {
+    const i = Math.floor(k / taps);
+    return weights[k]!.num === 0n || Math.min(Math.max(at, 0), from - 1) === i;
+  });
+
+/** x resampled along every axis. */
 export function interpolate(
   n: NodeImport,
   x: Operand,
   mode: string,
   axes: readonly ResampledAxis[],
 ): Operand {
-  const { taps, weight } = kernelOf(n, mode);
+  const kernel = kernelOf(n, mode);
   const exclude = flagAttr(n, "exclude_outside", false);
-  return axes.reduce((y, { from, to, position }, axis) => {
-    const indices = Array.from({ length: taps }, () => new Array<number>(to).fill(0));
-    const weights = Array.from({ length: taps }, () => new Array<number>(to).fill(0));
-    for (let i = 0; i < to; i++) {
-      const x0 = position(i);
-      const base = Math.floor(x0);
-      const own = Array.from({ length: taps }, (_, k) => {
-        const at = base + k - (taps / 2 - 1);
-        indices[k]![i] = Math.min(Math.max(at, 0), from - 1);
-        return exclude && (at < 0 || at >= from) ? 0 : weight(x0 - base, k);
-      });
-      const total = exclude ? own.reduce((a, b) => a + b, 0) : 1;
-      own.forEach((w, k) => {
-        weights[k]![i] = w / total;
-      });
-    }
-    const still =
-      to === from && indices.every((list, k) => list.every((at, i) => at === i || weights[k]![i] === 0));
-    if (still) return y;
-    const shape = y.shape.map((_, a) => (a === axis ? to : 1));
-    const terms = indices.flatMap((list, k) => {
-      if (weights[k]!.every((w) => w === 0)) return [];
-      const gathered = move(n, "layout.gather", [y], { axis, indices: list });
-      const factor = constantOperand(makeConstant(y.dtype, shape, weights[k]!.map(Math.fround)));
-      return [elementwise(n, "float.mul", [gathered, factor])];
-    });
-    return terms.reduce((a, b) => elementwise(n, "float.add", [a, b]));
-  }, x);
+  const moving = axes.flatMap((a, axis) => {
+    const r = resampled(a, axis, kernel, exclude);
+    return isStill(a, r) ? [] : [r];
+  });
+  return moving.length === 0 ? x : real(n, "float.interpolate", [x], interpolateAttrs(moving));
 }

@@ -1,5 +1,6 @@
-/** Resampling: to the nearest neighbour as one gather per axis, else as weighted sums of gathers. */
+/** Resampling: to the nearest neighbour as one gather per axis, else between neighbours. */
 import { badAttributeValue, badOperands, unsupportedAttribute } from "../../../ir/messages.ts";
+import { add, div, fromNumber, mul, type Rational, rational, sub, ZERO } from "../../../ir/rational.ts";
 import { move } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
 import {
@@ -37,6 +38,29 @@ const COORDINATES: { readonly [mode: string]: (i: number, a: AxisScale) => numbe
   asymmetric: (i, { scale }) => f32(i / scale),
   tf_half_pixel_for_nn: (i, { scale }) => f32((i + 0.5) / scale),
 };
+
+/** The same between elements, exactly; a scale that is a ratio of sizes but for its rounding is that ratio. */
+function between(mode: string, { from, to, scale }: AxisScale): (i: number) => Rational {
+  const ratio = Math.abs(scale * from - to) <= to * 2 ** -22 ? rational(to, from) : fromNumber(scale);
+  const half = rational(1, 2);
+  const centred = (i: number): Rational => sub(div(add(rational(i), half), ratio), half);
+  switch (mode) {
+    case "asymmetric":
+      return (i) => div(rational(i), ratio);
+    case "align_corners":
+      return (i) => (to > 1 ? rational(i * (from - 1), to - 1) : ZERO);
+    case "pytorch_half_pixel":
+      return (i) => (to > 1 ? centred(i) : ZERO);
+    case "half_pixel_symmetric": {
+      const rest = sub(rational(1), div(rational(to), mul(ratio, rational(from))));
+      const offset = mul(rational(from, 2), rest);
+      return (i) => add(offset, centred(i));
+    }
+    // The remaining mode between elements is half_pixel.
+    default:
+      return centred;
+  }
+}
 
 const NEAREST: { readonly [mode: string]: (x: number, scale: number) => number } = {
   round_prefer_floor: (x) => Math.ceil(x - 0.5),
@@ -80,7 +104,7 @@ function resample(
           '"align_corners" means different things to different runtimes where scales give no whole sizes',
         ),
       );
-    const resampled = axes.map((a) => ({ from: a.from, to: a.to, position: (i: number) => position(i, a) }));
+    const resampled = axes.map((a) => ({ from: a.from, to: a.to, position: between(coordinates, a) }));
     return interpolate(n, x, mode, resampled);
   }
   return axes.reduce((y, a, axis) => {
