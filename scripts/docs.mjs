@@ -10,6 +10,8 @@ const DIALECTS = {
   const: "Constants.",
   quant: "Quantizers: between real numbers and stored integers.",
   float: "Real arithmetic of the imported graph, NCHW as in ONNX. None is left after `integerize`.",
+  int: "Plain integers and truth values of the run, that no quantizer has made.",
+  index: "Elements picked and placed by indices of the run, of every element type.",
   layout: "Data movement, for every element type; elements are not read.",
   qc: "The integer graph, NHWC. Every result is exact in its declared type.",
 };

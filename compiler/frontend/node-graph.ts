@@ -13,7 +13,7 @@ import {
 } from "../ir/messages.ts";
 import { type Port, value } from "../ir/module.ts";
 import { type QuantType, sizeOf } from "../ir/types.ts";
-import { constantOf, elementOf, isRuntimeDtype, rangeOf } from "./constants.ts";
+import { constantOf, elementOf, isQuantDtype, rangeOf } from "./constants.ts";
 import { type Encoding, encoded } from "./encodings.ts";
 import type { ScopedNode } from "./functions.ts";
 import { checkShape } from "./graph-import.ts";
@@ -26,6 +26,7 @@ import type { OnnxGraph, OnnxNode, ValueInfo } from "./onnx/model.ts";
 import { importersOf } from "./onnx/ops/index.ts";
 import { isQonnx } from "./onnx/ops/qonnx.ts";
 import { constantOperand, named, type Operand, valueOperand } from "./operand.ts";
+import { isPortDtype, portElem } from "./plain-integers.ts";
 import { quantTypeOf } from "./quantizer.ts";
 
 /** Something was reported about the value; its readers are passed over. */
@@ -269,13 +270,14 @@ export function createNodeGraph(
   const importInput = (info: ValueInfo, batch: number, names: ReadonlySet<string>): Port | undefined => {
     const loc: Loc = { kind: "tensor", name: info.name };
     const dtype = info.elemType;
-    if (dtype === undefined || info.container !== "tensor" || !isRuntimeDtype(dtype))
+    if (dtype === undefined || info.container !== "tensor" || !isPortDtype(dtype))
       return reject(unsupportedType(loc, info.name, dtype ?? info.container, "the graph input"));
     const shape = inputShape(info, batch, names, graph.diagnostics);
     if (shape === undefined) return undefined;
     checkShape(loc, info.name, shape);
-    const plain = elementOf(dtype)!;
-    const elem = plain.kind === "int" ? (quantAhead(info, dtype, shape) ?? plain) : plain;
+    const plain = portElem(dtype);
+    const elem =
+      isQuantDtype(dtype) && plain.kind === "int" ? (quantAhead(info, dtype, shape) ?? plain) : plain;
     const param = value({ shape, elem }, info.name);
     bindings.set(info.name, onGrid(info.name, valueOperand(param, dtype, info.name)));
     return { value: param, name: info.name, dtype, boundary: { kind: "none" } };

@@ -135,6 +135,7 @@ function instance(def: OpDef, seed: number) {
   const count = variadic ? def.operands.length - 1 + d.below(3) : def.operands.length;
   const first = type(d, float || d.below(4) === 0, rank);
   const types = d.many(count, () => (d.below(2) === 0 ? first : type(d, float, rank)));
+  if (def.operands[0] === "condition") types[0] = { shape: types[0]!.shape, elem: int(false, 1) };
   const attrs: Attrs = Object.fromEntries(
     Object.entries(def.attrs).map(([name, a]) => [
       name,

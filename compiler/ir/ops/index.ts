@@ -8,6 +8,8 @@ import { floatLinearOps } from "./float-linear.ts";
 import { floatNormalizeOps } from "./float-normalize.ts";
 import { floatSelectOps } from "./float-select.ts";
 import { floatWindowOps } from "./float-window.ts";
+import { indexSelectOps } from "./index-select.ts";
+import { intElementwiseOps } from "./int-elementwise.ts";
 import { integerElementwiseOps } from "./integer-elementwise.ts";
 import { integerLinearOps } from "./integer-linear.ts";
 import { normalizeOps } from "./integer-normalize.ts";
@@ -31,6 +33,8 @@ export const OPS: readonly OpDef[] = [
   ...floatNormalizeOps,
   ...floatBorderOps,
   ...floatSelectOps,
+  ...intElementwiseOps,
+  ...indexSelectOps,
   ...layoutOps,
   ...integerLinearOps,
   ...integerWindowOps,

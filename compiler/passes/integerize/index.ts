@@ -38,6 +38,7 @@ import { liftMatmul } from "./matmul.ts";
 import { liftMovement } from "./movement.ts";
 import { liftNormalize } from "./normalize.ts";
 import { withGrid } from "./normalize-grid.ts";
+import { isPlain, liftFromInt, liftPlain, liftToInt } from "./plain.ts";
 import { liftQuantize } from "./quantize.ts";
 import { at, type Linear, type Rep } from "./rep.ts";
 import { explained } from "./runtime-scale.ts";
@@ -70,6 +71,8 @@ const rules: { readonly [name: string]: (ctx: Context, op: Op) => Rep } = {
   "float.reduce_sum": (ctx, op) => liftReduce(withGrid(ctx, op), op, false),
   "float.reduce_max": liftExtreme,
   "float.reduce_min": liftExtreme,
+  "float.from_int": liftFromInt,
+  "float.to_int": liftToInt,
   "float.softmax": liftSoftmax,
   "float.normalize": liftNormalize,
 };
@@ -84,6 +87,7 @@ function lift(context: Context, op: Op): Rep {
   const ctx: Context = { ...context, report: (d) => context.report(explained(context, op, d)) };
   const rule = rules[op.name];
   if (rule) return rule(ctx, op);
+  if (isPlain(op)) return liftPlain(ctx, op);
   if (hasTrait(op, "movement"))
     return (op.name === "layout.concat" ? joinIntegers(ctx, op) : undefined) ?? liftMovement(ctx, op);
   if (hasTrait(op, "elementwise")) return liftElementwise(ctx, op);

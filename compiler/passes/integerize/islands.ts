@@ -14,6 +14,7 @@ import type { Context } from "./context.ts";
 import { gatherNeighbours } from "./interpolate.ts";
 import { spreadConv } from "./islands-transposed.ts";
 import { broadcast } from "./linear.ts";
+import { integersOf, isPlain } from "./plain.ts";
 import { storageOf } from "./quantizer.ts";
 import { at, type Constant, clamped, type Linear, type Rep, type Term } from "./rep.ts";
 
@@ -95,7 +96,7 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
   /** The op itself, on float32 operands. */
   const compute = (op: Op, why: Diagnostic | undefined): Value | undefined => {
     if (!allowed(op) || op.results.length !== 1) return undefined;
-    if (!hasTrait(op, "float") && !hasTrait(op, "movement")) return undefined;
+    if (!hasTrait(op, "float") && !hasTrait(op, "movement") && !isPlain(op)) return undefined;
     if (op.name.startsWith("quant.")) return undefined;
     if (op.name === "float.gather_blocks") {
       const rows = gatherBlocks(ctx, op);
@@ -103,7 +104,7 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
       return rows;
     }
     const packed = op.name === "float.matmul" ? blockedFactor(ctx, op.operands[1]!) : undefined;
-    const operands = (packed ? op.operands.slice(0, 1) : op.operands).map(real);
+    const operands = (packed ? op.operands.slice(0, 1) : op.operands).map(given);
     if (operands.some((v) => v === undefined)) return undefined;
     members.set(op, members.get(op) ?? why);
     if (packed !== undefined) {
@@ -116,8 +117,14 @@ export function createIslands(ctx: Context, allowed: (op: Op) => boolean): Islan
     if (isWholeWindow(op)) return greatest(op, operands[0]!);
     if (op.name === "float.conv_transpose") return spreadConv(ctx, op, operands as [Value, Value]);
     if (op.name === "float.interpolate") return gatherNeighbours(ctx, op, operands[0]!);
-    return ctx.emit(op.name, operands as Value[], op.attrs, options(op));
+    const { type } = op.results[0]!;
+    const chosen = type.elem.kind === "int" ? { type } : {};
+    return ctx.emit(op.name, operands as Value[], op.attrs, { ...options(op), ...chosen });
   };
+
+  /** An operand of a float op: real, or the integers it is. */
+  const given = (v: Value): Value | undefined =>
+    v.type.elem.kind === "float" ? real(v) : integersOf(ctx, v);
 
   /** A max pool of one window per channel, as rows. */
   const greatest = (op: Op, x: Value): Value => {

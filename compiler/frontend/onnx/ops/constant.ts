@@ -1,4 +1,4 @@
-/** Constants, sizes, and operators that only choose or relabel. */
+/** Constants, sizes, and operators that only relabel. */
 import {
   badAttributeValue,
   badOperands,
@@ -6,8 +6,8 @@ import {
   unsupportedForm,
   unsupportedType,
 } from "../../../ir/messages.ts";
-import { broadcastShapes, broadcastTo } from "../../../ir/ops/axes.ts";
-import { type QuantType, sizeOf } from "../../../ir/types.ts";
+import { saturates } from "../../../ir/messages-float.ts";
+import { I32, type IntType, intMax, intMin, type QuantType, sizeOf, tensor } from "../../../ir/types.ts";
 import {
   elementOf,
   isFloatDtype,
@@ -16,23 +16,23 @@ import {
   roundTo,
   constantOf as tensorConstant,
 } from "../../constants.ts";
-import { checkShape, elementwise, LIMITS, move } from "../../graph-import.ts";
-import { forOps, type Importer } from "../../importer.ts";
+import { append, checkShape, LIMITS, move } from "../../graph-import.ts";
+import type { Importer } from "../../importer.ts";
 import {
   constantInts,
-  constantOf,
   constantScalar,
-  flagAttr,
   input,
   intAttr,
   type NodeImport,
   reject,
   tensorAttr,
 } from "../../node-import.ts";
-import { constantOperand, named, type Operand, type ValueOperand } from "../../operand.ts";
+import { constantOperand, named, type Operand, type ValueOperand, valueOperand } from "../../operand.ts";
+import { cast, intervalOf, isIntegers, isLong, isPortDtype, portElem, typeOf } from "../../plain-integers.ts";
 import { integersAsReals, quantizeTo, RAW } from "../../qdq.ts";
 import { type DataType, dataTypeOf } from "../data-types.ts";
 import type { OnnxTensor } from "../model.ts";
+import { isZero, not } from "./logic.ts";
 
 const ints = (shape: readonly number[], values: readonly number[]): Operand =>
   constantOperand(makeConstant("int64", shape, values));
@@ -92,19 +92,17 @@ const dropout: Importer = {
   },
 };
 
-function cast(n: NodeImport, to: DataType): Operand {
+function castTo(n: NodeImport, to: DataType): Operand {
   const x = input(n, 0);
   if (x.dtype === to) return x;
   if (x.kind === "constant") return constantOperand(castConstant(n, x, to));
   if (isFloatDtype(to)) {
     // The meaning is in real numbers, so the width of a float type has none.
-    const y = isFloatDtype(x.dtype) ? x : integersAsReals(n, x);
+    const y = isFloatDtype(x.dtype) ? x : realsOf(n, x);
     return { ...named(y, n.node.outputs[0] ?? ""), dtype: to };
   }
-  return (
-    castToIntegers(n, x, to) ??
-    reject(unsupportedForm(n.loc, `a Cast from ${x.dtype} to ${to} at run time is not supported`))
-  );
+  const quantized = x.value.type.elem.kind !== "int" ? castToIntegers(n, x, to) : undefined;
+  return quantized ?? toIntegers(n, x, to);
 }
 
 /** Numbers cut to integers of at most 32 bits; what lies outside the type, where ONNX says nothing, saturates. */
@@ -118,6 +116,40 @@ function castToIntegers(n: NodeImport, x: ValueOperand, to: DataType): Operand |
   const numbers = from ? integersAsReals(n, x) : x;
   const type: QuantType = { kind: "quant", storage, ...range, scheme: RAW };
   return quantizeTo(n, numbers, type, to, { rounding: "down" });
+}
+
+/** The integers themselves as real numbers. */
+export function realsOf(n: NodeImport, x: ValueOperand): Operand {
+  if (x.value.type.elem.kind === "quant") return integersAsReals(n, x);
+  const attrs = { axis: 0, zeros: [0], scales: [1], offsets: [0] };
+  return valueOperand(append(n, "float.from_int", [x], [x.value], attrs), "float32");
+}
+
+/** Floats toward zero, saturating; integers modulo 2^bits; anything but 0 is true. */
+function toIntegers(n: NodeImport, x: ValueOperand, to: DataType): Operand {
+  if (to === "bool") return not(n, isZero(n, x));
+  if (!isPortDtype(to))
+    return reject(unsupportedForm(n.loc, `a Cast from ${x.dtype} to ${to} at run time is not supported`));
+  if (isIntegers(x)) {
+    const interval = intervalOf(n, x);
+    const elem = typeOf(n, to, interval);
+    return valueOperand(cast(n, x.value, elem), to);
+  }
+  // To fewer bits than eight, floats wrap, too.
+  const target = portElem(to) as IntType;
+  const elem = target.bits < 8 ? I32 : target;
+  if (isLong(to)) n.graph.diagnostics.push(saturates(n.loc, n.node.outputs[0] ?? "", to));
+  const attrs = {
+    axis: 0,
+    scales: [1],
+    zeros: [0],
+    lo: intMin(elem),
+    hi: intMax(elem),
+    rounding: "down",
+    order: "round_then_shift",
+  };
+  const cut = append(n, "float.to_int", [x], [x.value], attrs, tensor(x.shape, elem));
+  return valueOperand(elem === target ? cut : cast(n, cut, target), to);
 }
 
 function castConstant(n: NodeImport, x: Operand & { readonly kind: "constant" }, to: DataType) {
@@ -144,13 +176,13 @@ const casts: readonly Importer[] = [
     since: 6,
     inputs: [1, 1],
     attributes: { to: "int", saturate: "int", round_mode: "string" },
-    run: (n) => cast(n, dataTypeAttr(n, "to")),
+    run: (n) => castTo(n, dataTypeAttr(n, "to")),
   },
   {
     op: "CastLike",
     inputs: [2, 2],
     attributes: { saturate: "int", round_mode: "string" },
-    run: (n) => cast(n, input(n, 1).dtype),
+    run: (n) => castTo(n, input(n, 1).dtype),
   },
 ];
 
@@ -198,111 +230,6 @@ const range: Importer = {
   },
 };
 
-/** A fold of two constants element by element. */
-function fold(n: NodeImport, dtype: DataType, f: (a: number, b: number) => number): Operand {
-  const [a, b] = [0, 1].map((i) => constantOf(n, input(n, i), "operand").dense);
-  const shape =
-    broadcastShapes(a!.shape, b!.shape) ?? reject(badOperands(n.loc, "the shapes do not broadcast", []));
-  if (sizeOf(shape) > LIMITS.folded) reject(badOperands(n.loc, "the constants are too large", []));
-  const [x, y] = [broadcastTo(a!, shape), broadcastTo(b!, shape)];
-  return constantOperand(
-    makeConstant(
-      dtype,
-      shape,
-      Float64Array.from(x, (v, i) => f(v, y[i]!)),
-    ),
-  );
-}
-
-const COMPARISONS: { readonly [op: string]: (a: number, b: number) => boolean } = {
-  Equal: (a, b) => a === b,
-  Greater: (a, b) => a > b,
-  GreaterOrEqual: (a, b) => a >= b,
-  Less: (a, b) => a < b,
-  LessOrEqual: (a, b) => a <= b,
-  And: (a, b) => a !== 0 && b !== 0,
-  Or: (a, b) => a !== 0 || b !== 0,
-  Xor: (a, b) => (a !== 0) !== (b !== 0),
-};
-
-const logic: readonly Importer[] = [
-  ...forOps(Object.keys(COMPARISONS), (op) => ({
-    since: 7,
-    inputs: [2, 2],
-    run: (n) => fold(n, "bool", (a, b) => (COMPARISONS[op]!(a, b) ? 1 : 0)),
-  })),
-  {
-    op: "Not",
-    inputs: [1, 1],
-    run: (n) => {
-      const { shape, data } = constantOf(n, input(n, 0), "operand").dense;
-      return constantOperand(
-        makeConstant(
-          "bool",
-          shape,
-          Array.from(data, (v) => (v === 0 ? 1 : 0)),
-        ),
-      );
-    },
-  },
-  {
-    op: "Mod",
-    since: 10,
-    inputs: [2, 2],
-    attributes: { fmod: "int" },
-    run: (n) => {
-      const truncated = flagAttr(n, "fmod", false);
-      if (constantOf(n, input(n, 1), "divisor").dense.data.includes(0))
-        reject(badOperands(n.loc, "a divisor is 0", []));
-      return fold(n, input(n, 0).dtype, (a, b) => (truncated ? a % b : a - b * Math.floor(a / b)));
-    },
-  },
-];
-
-/**
- * Where with a constant condition. Between values of the run: x·m + y·(1 − m) with the 0/1 mask m, which equals the
- * choice because all numbers are finite.
- */
-const where: Importer = {
-  op: "Where",
-  since: 9,
-  inputs: [3, 3],
-  run: (n) => {
-    const [x, y] = [input(n, 1), input(n, 2)];
-    const condition = constantOf(n, input(n, 0), "condition").dense;
-    const shape = broadcastShapes(condition.shape, x.shape, y.shape);
-    if (shape === undefined) return reject(badOperands(n.loc, "the shapes do not broadcast", []));
-    checkShape(n.loc, n.node.outputs[0] ?? "", shape);
-    const whole = (o: Operand): Operand => move(n, "layout.expand", [o], { shape });
-    if (condition.data.every((c) => c !== 0)) return whole(x);
-    if (condition.data.every((c) => c === 0)) return whole(y);
-    if (x.kind === "constant" && y.kind === "constant") {
-      if (sizeOf(shape) > LIMITS.folded) reject(badOperands(n.loc, "the constants are too large", []));
-      const [c, a, b] = [condition, x.constant.dense, y.constant.dense].map((d) => broadcastTo(d, shape));
-      return constantOperand(
-        makeConstant(
-          x.dtype,
-          shape,
-          Float64Array.from(c!, (v, i) => (v === 0 ? b![i]! : a![i]!)),
-        ),
-      );
-    }
-    const unbounded = [x, y].find(
-      (o) => o.kind === "constant" && !o.constant.dense.data.every(Number.isFinite),
-    );
-    if (unbounded !== undefined)
-      reject(
-        badOperandValue(n.loc, unbounded.name, "is infinite, and the other branch is computed at run time"),
-      );
-    const mask = (one: boolean): Operand => {
-      const bits = Float64Array.from(condition.data, (c) => ((c !== 0) === one ? 1 : 0));
-      return constantOperand(makeConstant("float32", condition.shape, bits));
-    };
-    const kept = elementwise(n, "float.mul", [x, mask(true)]);
-    return elementwise(n, "float.add", [kept, elementwise(n, "float.mul", [y, mask(false)])]);
-  },
-};
-
 export const constantImporters: readonly Importer[] = [
   constant,
   identity,
@@ -311,6 +238,4 @@ export const constantImporters: readonly Importer[] = [
   ...sizes,
   constantOfShape,
   range,
-  ...logic,
-  where,
 ];

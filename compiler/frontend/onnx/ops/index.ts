@@ -10,7 +10,9 @@ import { einsumImporters } from "./einsum.ts";
 import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
 import { floatQuantImporters } from "./float-quant.ts";
+import { intArithmeticImporters } from "./int-arithmetic.ts";
 import { integerImporters } from "./integer.ts";
+import { logicImporters } from "./logic.ts";
 import { matmulImporters } from "./matmul.ts";
 import { multiThresholdImporters } from "./multi-threshold.ts";
 import { nbitsImporters } from "./nbits.ts";
@@ -53,6 +55,8 @@ export const IMPORTERS: readonly Importer[] = [
   ...sliceImporters,
   ...resizeImporters,
   ...constantImporters,
+  ...logicImporters,
+  ...intArithmeticImporters,
 ];
 
 const key = (domain: string, op: string): string => `${domain}\n${op}`;

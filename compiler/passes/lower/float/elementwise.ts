@@ -14,6 +14,7 @@ import { fillHalo } from "../halo.ts";
 import type { Layout } from "../layout.ts";
 import type { Lowered, Stage } from "../stage.ts";
 import * as fn from "./functions.ts";
+import { integerLanes, intLanes } from "./int-lanes.ts";
 import {
   and,
   f,
@@ -105,6 +106,7 @@ export const lanesOf: { readonly [op: string]: Lanes } = {
   },
   "float.thresholded_relu": (_, [x], a) => and(x!, flt(real(a, "alpha"), x!)),
   "float.hard_sigmoid": (_, [x], a) => within(fadd(fmul(x!, real(a, "alpha")), real(a, "beta")), zero, one),
+  ...intLanes,
   "float.cast": (_, [x]) => x!,
   "qc.sub_product": plain((x, a, b) => isub(x!, imul(a!, b!))),
   "float.from_int": (_, [t, z, s, o], a) => {
@@ -188,8 +190,10 @@ export const isFloatElementwise = (op: Op): boolean => op.name in lanesOf && has
 export function lowerFloatElementwise(stage: Stage): Lowered | undefined {
   const steps = stepsOf(stage);
   if (steps.length === 0 || !steps.every(isFloatElementwise)) return undefined;
-  const wide = steps.some(({ operands }) =>
-    operands.some(({ type: { elem } }) => elem.kind === "int" && !elem.signed && elem.bits > 31),
+  const wide = steps.some(
+    ({ name, operands }) =>
+      !(name in intLanes) &&
+      operands.some(({ type: { elem } }) => elem.kind === "int" && !elem.signed && elem.bits > 31),
   );
   if (wide) return undefined;
   const [y] = stage.outputs as [Layout];
@@ -250,7 +254,8 @@ function power(stage: Stage, b: Block, op: Op, [x]: readonly Expr[]): Expr | und
 /** The lanes of a constant of one element. */
 function scalar(stage: Stage, v: Value): Expr | undefined {
   const d = constantOf(stage, v);
-  return d?.elem.kind === "float" && d.data.length === 1 ? f(d.data[0]!) : undefined;
+  if (d?.data.length !== 1) return undefined;
+  return d.elem.kind === "float" ? f(d.data[0]!) : integerLanes(d.data[0]!);
 }
 
 /** One number as lanes; several as a further input. Zeros of `from_int` are integers, all else floats. */
