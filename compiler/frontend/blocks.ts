@@ -52,7 +52,7 @@ function checked(n: NodeImport, { q, scale, zeroPoint, axis, block }: Blocks): r
   if (zeroPoint !== undefined && isFloatDtype(zeroPoint.dtype)) checkFinite(n, zeroPoint, "zero point");
   const zeros =
     zeroPoint ??
-    constantOperand(makeConstant("int8", want, new Float64Array(want.reduce((a, b) => a * b, 1))));
+    constantOperand(makeConstant(q.dtype, want, new Float64Array(want.reduce((a, b) => a * b, 1))));
   return [q, scale, zeros].map((x) => materialize(n, x));
 }
 
@@ -97,6 +97,9 @@ export function dequantizeBlockwise(
   return dequantizeBlocks(n, { q, scale, zeroPoint, axis, block: intAttr(n, "block_size") });
 }
 
+export const integerType = (bits: number): "uint2" | "uint4" | "uint8" =>
+  bits === 2 ? "uint2" : bits === 4 ? "uint4" : "uint8";
+
 /** Unsigned integers of `bits` bits from bytes, low bits first; every row of `row` integers begins with a byte of its own. */
 export function unpack(bytes: Constant, bits: number, rows: number, row: number, name: string): Operand {
   const perRow = Math.ceil((row * bits) / 8);
@@ -108,8 +111,7 @@ export function unpack(bytes: Constant, bits: number, rows: number, row: number,
       const bit = i * bits;
       values[r * row + i] = (data[r * perRow + (bit >> 3)]! >> (bit & 7)) & mask;
     }
-  const dtype = bits === 2 ? "uint2" : bits === 4 ? "uint4" : "uint8";
-  return constantOperand(makeConstant(dtype, [rows, row], values), name);
+  return constantOperand(makeConstant(integerType(bits), [rows, row], values), name);
 }
 
 /** The same constant under another shape. */

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import * as ort from "onnxruntime-node";
 import { describe, expect, test } from "vitest";
 import { readModel } from "../../compiler/frontend/onnx/reader.ts";
-import { type Compiled, compileModel } from "../../compiler/index.ts";
+import { type Compiled, compileModel, loweredOnnx } from "../../compiler/index.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/index.ts";
 import { evaluateOnnx } from "../oracle/evaluate.ts";
@@ -116,6 +116,9 @@ describe.each(files)("%s", (file) => {
     const result = await compileModel(bytes, { target: "wasm-simd", allowFloat: true });
     if (!result.ok) throw new Error(result.diagnostics[0]!.message);
     for (const seed of [1, 2]) expect(worst(...(await both(bytes, result.value, seed)))).toBeLessThan(1e-4);
+    const written = await loweredOnnx(bytes, {});
+    if (!written.ok) throw new Error(written.diagnostics[0]!.message);
+    expect(worst(...(await both(written.value, result.value, 3)))).toBeLessThan(1e-4);
   });
 });
 

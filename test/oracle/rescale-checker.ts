@@ -149,9 +149,13 @@ function compare(spec: ExactMap, r: IntegerForm, channel: number, box: Box): big
     return spec.hi - spec.lo > 4096 && compareByDenominator(spec, r, channel, box) === null
       ? null
       : compareSum(spec, r, channel, box);
-  if (box.length > 2) return compareByDenominator(spec, r, channel, box);
   const exact = exactFunction(spec);
   const integer = integerFunction(r, channel);
+  if (box.length > 2) {
+    const points = box.reduce((n, [from, to]) => n * (to - from + 1n), 1n);
+    if (points > 65_536n) return compareByDenominator(spec, r, channel, box);
+    return pointsOf(box).find((a) => exact(a) !== integer(a)) ?? null;
+  }
   const [[from, to], second] = box as readonly [readonly [bigint, bigint], (readonly [bigint, bigint])?];
   if (second === undefined) {
     const steps = exact([to]) - exact([from]);
@@ -167,6 +171,13 @@ function compare(spec: ExactMap, r: IntegerForm, channel: number, box: Box): big
   }
   return null;
 }
+
+const pointsOf = (box: Box): bigint[][] =>
+  box.reduce<bigint[][]>(
+    (list, [from, to]) =>
+      list.flatMap((p) => Array.from({ length: Number(to - from) + 1 }, (_, i) => [...p, from + BigInt(i)])),
+    [[]],
+  );
 
 /**
  * Scales in the proportion of the factors make the exact function one of the sum A = Σ a·m too: both step where A does. Returns the

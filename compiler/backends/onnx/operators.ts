@@ -19,7 +19,7 @@ export interface OperatorRow {
   /** onnxruntime computes it in float64, too. */
   readonly wide?: true;
   /** Type of the result, where it is not that of the operands. */
-  readonly result?: "int64";
+  readonly result?: "int64" | "float32";
 }
 
 export type AttributeKind = "float" | "int" | "ints" | "flag" | "string";
@@ -97,6 +97,12 @@ export const OPERATORS: { readonly [op: string]: OperatorRow } = {
     op: "ConvTranspose",
     attributes: { ...WINDOW, group: ["groups", "int"], output_padding: ["output_padding", "ints"] },
   },
+  "quant.dequantize_blocks": {
+    op: "DequantizeLinear",
+    attributes: { axis: ["axis", "int"], block_size: ["block", "int"] },
+    since: 21,
+    result: "float32",
+  },
   "float.matmul": { op: "MatMul", wide: true },
   "float.max_pool": {
     op: "MaxPool",
@@ -114,13 +120,13 @@ export const OPERATORS: { readonly [op: string]: OperatorRow } = {
   },
   "float.reduce_mean": { op: "ReduceMean", ...REDUCTION },
   "float.reduce_sum": { op: "ReduceSum", ...REDUCTION },
+  "float.reduce_max": { op: "ReduceMax", ...REDUCTION },
+  "float.reduce_min": { op: "ReduceMin", ...REDUCTION },
   "float.arg_max": {
     op: "ArgMax",
     attributes: { axis: ["axis", "int"], select_last_index: ["last", "flag"] },
     result: "int64",
   },
-  "float.reduce_max": { op: "ReduceMax", ...REDUCTION },
-  "float.reduce_min": { op: "ReduceMin", ...REDUCTION },
   "float.softmax": { op: "Softmax", attributes: { axis: ["axis", "int"] }, wide: true },
   "layout.reshape": { op: "Reshape", extras: listed("shape"), wide: true },
   "layout.transpose": { op: "Transpose", attributes: { perm: ["perm", "ints"] }, wide: true },

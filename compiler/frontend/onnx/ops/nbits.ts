@@ -1,7 +1,7 @@
 /** Contrib operators on weights of 2, 4 or 8 bits, quantized in blocks. */
 import { badAttributeValue, badOperandValue } from "../../../ir/messages.ts";
 import { groupIndex } from "../../../ir/messages-blocks.ts";
-import { dequantizeBlocks, lookup, shaped, unpack } from "../../blocks.ts";
+import { dequantizeBlocks, integerType, lookup, shaped, unpack } from "../../blocks.ts";
 import { isFloatDtype, makeConstant } from "../../constants.ts";
 import { real, reshape, transpose } from "../../graph-import.ts";
 import type { Importer } from "../../importer.ts";
@@ -74,9 +74,7 @@ const matmulNBits: Importer = {
 function zeroPoints(n: NodeImport, N: number, blocks: number, bits: number): Operand {
   const zero = n.inputs[3];
   if (zero === undefined)
-    return constantOperand(
-      makeConstant("uint8", [N, blocks], new Uint8Array(N * blocks).fill(2 ** (bits - 1))),
-    );
+    return constantOperand(makeConstant(integerType(bits), [N, blocks], ones(N * blocks, 2 ** (bits - 1))));
   if (isFloatDtype(zero.dtype)) {
     expectSize(n, zero, N * blocks, "zero points");
     return shaped(zero, [N, blocks]);
