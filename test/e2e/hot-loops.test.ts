@@ -148,7 +148,8 @@ describe("instructions of the hot loops", () => {
 });
 
 function tiled({ work, schedule }: Choice) {
-  if (schedule.family !== "contraction") throw new Error("not made of tiles");
+  if (schedule.family !== "contraction" || work.family !== "contraction")
+    throw new Error("not made of tiles");
   return { work, schedule };
 }
 

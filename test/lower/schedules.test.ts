@@ -9,6 +9,7 @@ import type { Target } from "../../compiler/ir/target.ts";
 import { int, sizeOf, tensor, U8 } from "../../compiler/ir/types.ts";
 import { certify } from "../../compiler/passes/certify.ts";
 import { lowerContraction } from "../../compiler/passes/lower/contraction.ts";
+import { lowerDepthwise } from "../../compiler/passes/lower/depthwise.ts";
 import { costOf, legalSchedules, scheduleText } from "../../compiler/passes/lower/schedule/index.ts";
 import { type Choice, keyOf, type Schedule } from "../../compiler/passes/lower/schedule/schedule.ts";
 import type { Stage } from "../../compiler/passes/lower/stage.ts";
@@ -85,6 +86,14 @@ const SHAPES: readonly (readonly [string, Shape])[] = [
     { h: 5, w: 7, c: 12, o: 18, k: [3, 3], pad: 1, residual: true },
   ],
   ["3×3 of stride 1 without padding, two images", { n: 2, h: 5, w: 6, c: 4, o: 8, k: [3, 3] }],
+  ["depthwise 3×3", { h: 6, w: 9, c: 32, o: 32, k: [3, 3], pad: 1, groups: 32 }],
+  [
+    "depthwise 3×3 of stride 2, two images",
+    { n: 2, h: 9, w: 11, c: 16, o: 16, k: [3, 3], pad: 1, stride: 2, groups: 16 },
+  ],
+  ["depthwise 5×5", { h: 7, w: 8, c: 64, o: 64, k: [5, 5], pad: 2, groups: 64 }],
+  ["depthwise, one row", { h: 5, w: 11, c: 16, o: 16, k: [1, 7], groups: 16 }],
+  ["depthwise, two outputs for each input", { h: 6, w: 7, c: 8, o: 16, k: [3, 3], groups: 8 }],
   ["a residual, weights of nine bits", { h: 4, w: 6, c: 16, o: 12, wide: true, residual: true }],
 ];
 
@@ -95,7 +104,8 @@ function lowering(
   tell: (c: Choice) => void,
 ) {
   return (stage: Stage) => {
-    const lowered = lowerContraction({ ...stage, target, tuning: wanted });
+    const own = { ...stage, target, tuning: wanted };
+    const lowered = lowerDepthwise(own) ?? lowerContraction(own);
     if (lowered?.choice) tell(lowered.choice);
     return lowered;
   };

@@ -2,7 +2,7 @@
  * Whether a piece of a kernel writes every byte of a scratch buffer that it uses before it reads it: its addresses are followed step
  * by step, its data is not. That proves what hulls cannot, such as rings of rows.
  */
-import type { For } from "./accesses.ts";
+import { assigned, type For } from "./accesses.ts";
 import type { Buffer, Expr, LoadOp, Stmt } from "./ir.ts";
 
 /** Steps before the answer is no. */
@@ -13,6 +13,8 @@ interface Run {
   readonly written: Uint8Array;
   readonly buffers: ReadonlyMap<string, Buffer>;
   readonly env: Map<string, number>;
+  /** Loops known to touch the same bytes of the buffer in every turn, and others. */
+  readonly alike: Map<For, boolean>;
   steps: number;
 }
 
@@ -31,7 +33,14 @@ export function writesBeforeReads(
   buffers: ReadonlyMap<string, Buffer>,
 ): boolean {
   const bytes = buffers.get(buf)?.bytes ?? 0;
-  const run: Run = { buf, written: new Uint8Array(bytes), buffers, env: new Map(), steps: 0 };
+  const run: Run = {
+    buf,
+    written: new Uint8Array(bytes),
+    buffers,
+    env: new Map(),
+    alike: new Map(),
+    steps: 0,
+  };
   const outer: For[] = [];
   const find = (stmts: readonly Stmt[]): boolean => {
     for (const s of stmts) {
@@ -126,6 +135,15 @@ function dependsOn(
     }
   };
   return piece.some(varies);
+}
+
+/** Whether a loop's turns all touch the bytes of its first one: what that proves holds for the others. */
+function turnsAlike(run: Run, loop: For): boolean {
+  const known = run.alike.get(loop);
+  if (known !== undefined) return known;
+  const alike = assigned(loop.body).size === 0 && !dependsOn([loop.i], loop.body, [], run.buf);
+  run.alike.set(loop, alike);
+  return alike;
 }
 
 const WIDTH: { readonly [op in LoadOp]?: number } = {
@@ -226,6 +244,7 @@ function execute(run: Run, stmts: readonly Stmt[]): void {
         for (let i = from, first = true; first || i < to; i += s.step, first = false) {
           run.env.set(s.i, i);
           execute(run, s.body);
+          if (turnsAlike(run, s)) break;
         }
         break;
       }

@@ -49,9 +49,9 @@ export function lowerContraction(stage: Stage): Lowered | undefined {
   return { ...emitAs(schedule), choice };
   function emitAs(s: Schedule): Lowered {
     if (s.family === "gemv") return emitGemv(stage, geometry!, terms, s.vectors);
-    return s.family === "winograd"
-      ? emitWinograd(stage, geometry!, terms, s)
-      : emitContraction(stage, geometry!, terms, s, split);
+    if (s.family === "winograd") return emitWinograd(stage, geometry!, terms, s);
+    if (s.family === "contraction") return emitContraction(stage, geometry!, terms, s, split);
+    throw new Error(`${stage.name}: a ${s.family} schedule`);
   }
 }
 

@@ -8,6 +8,8 @@ import { add, c32, type Expr, load, op, scale, store } from "../../ir/kernel/ir.
 import type { Block, Mutable } from "./block.ts";
 import type { Layout } from "./layout.ts";
 
+/** Channels of a block. */
+const CHANNELS = 8;
 /** Output pixels per tile: two accumulators each, beside the weights of a kernel row group. */
 const PIXELS = 4;
 const VECTOR_BYTES = 16;
@@ -33,13 +35,19 @@ export interface DepthwiseRows {
   readonly dot4: "dot4_s8u8.i32x4" | "dot4_s8s8.i32x4";
   /** Rows a dot product sums: 4 bytes, or 2 i16. */
   readonly group: 2 | 4;
+  /** Blocks of eight channels whose rows are interleaved together: 1 or an even number. */
+  readonly blocks: number;
 }
 
 /** Eight channels at a byte of the input, in the first half of an i8x16. */
 export type ReadRow = (b: Block, addr: Expr, offset: number) => Expr;
 
-/** Up to eight channels: where the first of their rows starts, how they are read, and which vectors of four are wanted. */
+/**
+ * `DepthwiseRows.blocks` blocks of up to eight channels: where the first of their rows starts, how those of one block are read (those
+ * of several are as they lie in memory), and which vectors of four are wanted.
+ */
 export interface ChannelBlock {
+  readonly channel: Expr;
   readonly from: Expr;
   readonly read: ReadRow;
   readonly halves: readonly number[];
@@ -63,73 +71,145 @@ export function takesRows(
   return dilation === 1 && (sh === 1 ? kh % 2 === 1 : sh === STEP && kw > sw);
 }
 
-/** Finishes a tile: for each pixel the accumulators of each half, at `pixel` of output row `row`. */
-export type FinishTile = (b: Block, acc: readonly (readonly Expr[])[], row: Expr, pixel: Expr) => void;
+/** Finishes a tile: for each pixel the accumulators of each half, from `channel` on, at `pixel` of output row `row`. */
+export type FinishTile = (
+  b: Block,
+  acc: readonly (readonly Expr[])[],
+  row: Expr,
+  pixel: Expr,
+  channel: Expr,
+) => void;
 
 export interface RowsEmitter {
   /** Where the weights of a block belong: [column of the kernel][rows in fours][4 / group][2][4 channels][group]. */
   readonly weights: string;
-  /** All rows of a block of channels, once `weights` holds theirs; accumulators start from `start`. */
-  readonly emit: (b: Block, block: ChannelBlock, start: (h: number) => Expr, finish: FinishTile) => void;
+  /** Bytes between the weights of consecutive blocks. */
+  readonly pitch: number;
+  /** All rows of the blocks, once `weights` holds theirs; accumulators start from `start`. */
+  readonly emit: (
+    b: Block,
+    block: ChannelBlock,
+    start: (channel: Expr, h: number) => Expr,
+    finish: FinishTile,
+  ) => void;
 }
+
+type Shape = Pick<DepthwiseRows, "pixels" | "kernel" | "strides" | "dilation" | "group">;
+
+/** The ring of one block. */
+function ringOf({ pixels, kernel: [kh, kw], strides: [, sw], dilation, group }: Shape) {
+  // A kernel of one row has groups of columns instead.
+  const flat = kh === 1;
+  const groups = Math.ceil(kh / group);
+  const taps = flat ? Math.ceil(kw / group) : kw;
+  const tapColumns = flat ? group * dilation : dilation;
+  const widthOf = (count: number): number => (count - 1) * sw + (taps - 1) * tapColumns + 1;
+  const columns = widthOf(pixels);
+  const ahead = ((groups - 1) * group) / STEP;
+  const ring = 2 ** Math.ceil(Math.log2(ahead + 1));
+  return { flat, groups, taps, tapColumns, widthOf, columns, ahead, ring, rowBytes: columns * COLUMN_BYTES };
+}
+
+/** Bytes of the interleaved rows of a block. */
+export const ringBytesOf = (d: Shape): number => {
+  const { ring, rowBytes } = ringOf(d);
+  return ring * rowBytes;
+};
 
 export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   const [kh, kw] = d.kernel;
   const [sh, sw] = d.strides;
-  // A kernel of one row has groups of columns instead.
-  const flat = kh === 1;
-  const groups = Math.ceil(kh / d.group);
+  const { flat, groups, taps, tapColumns, widthOf, columns, ahead, ring, rowBytes } = ringOf(d);
   const passes = sh === 1 && !flat ? 2 : 1;
   // Packed weights have whole quads of rows.
   const tapBytes = Math.ceil(kh / 4) * (4 / d.group) * COLUMN_BYTES;
-  const taps = flat ? Math.ceil(kw / d.group) : kw;
-  const tapColumns = flat ? d.group * d.dilation : d.dilation;
   const tapPitch = flat ? COLUMN_BYTES : tapBytes;
   const weightBytes = flat ? Math.ceil(kw / 4) * tapBytes : kw * tapBytes;
   const zero = outer.bind(load("i8x16", outer.constant(new Uint8Array(16), "zero"), c32(0)), "zero");
-  const weights = outer.scratch(Math.max(passes * weightBytes, d.packedBytes), "w");
+  const pitch = Math.max(passes * weightBytes, d.packedBytes);
+  const weights = outer.scratch(d.blocks * pitch, "w");
   const looped = groups * taps > WRITTEN_OUT;
-  const widthOf = (pixels: number): number => (pixels - 1) * sw + (taps - 1) * tapColumns + 1;
-  const columns = widthOf(d.pixels);
-  const rowBytes = columns * COLUMN_BYTES;
   const between = d.group / STEP;
-  const ahead = (groups - 1) * between;
-  const ring = 2 ** Math.ceil(Math.log2(ahead + 1));
-  const scratch = outer.scratch(ring * rowBytes, "rows");
+  const ringBytes = ring * rowBytes;
+  const scratch = outer.scratch(d.blocks * ringBytes, "rows");
   const last = (d.rows - 1) * sh + kh - 1;
   const lastColumn = (d.pixels - 1) * sw + (kw - 1) * d.dilation;
   const slot = (b: Block, index: Expr): Expr =>
     ring === 1 ? c32(0) : b.bind(scale(op("and.i32", [index, c32(ring - 1)]), rowBytes), "slot");
 
+  /** Of `count` columns of one block. */
+  const fillBlock = (
+    b: Block,
+    { read, halves }: ChannelBlock,
+    places: readonly Expr[],
+    to: Expr,
+    count: number,
+  ): void => {
+    for (let c = 0; c < count; c++) {
+      const bytes = places.map((at) => b.bind(read(b, at, d.origin + c * d.x.strides[2]!), "r"));
+      const both = interleave(b, bytes, d.group, zero, false);
+      for (const h of halves)
+        b.push(store(scratch, to, both[h]!, { offset: c * COLUMN_BYTES + h * VECTOR_BYTES }));
+    }
+  };
+  /** Of `count` columns of two neighbouring blocks. */
+  const fillTwo = (b: Block, places: readonly Expr[], to: Expr, count: number): void => {
+    for (let c = 0; c < count; c++) {
+      const bytes = places.map((at) =>
+        b.bind(load("i8x16", d.x.buffer, at, d.origin + c * d.x.strides[2]!), "r"),
+      );
+      for (const block of [0, 1])
+        interleave(b, bytes, d.group, zero, block === 1).forEach((v, h) => {
+          b.push(store(scratch, to, v, { offset: block * ringBytes + c * COLUMN_BYTES + h * VECTOR_BYTES }));
+        });
+    }
+  };
+
   /** Interleaves the rows of ring row `index`; what lies beyond the last row or column repeats it, with zero weights. */
-  const fill = (b: Block, { from, read, halves }: ChannelBlock, index: Expr): void => {
+  const fill = (b: Block, channels: ChannelBlock, index: Expr): void => {
     const to = slot(b, index);
     const [rowStep, pixelStep] = [d.x.strides[1]!, d.x.strides[2]!];
     const members = Array.from({ length: d.group }, (_, t) => t);
     const first = b.bind(scale(index, flat ? sh : STEP), "row");
     const rows = members.map((t) => {
       const row = flat ? first : op("min_s.i32", [add(first, t), c32(last)]);
-      return b.bind(add(from, scale(row, rowStep)), "ra");
+      return b.bind(add(channels.from, scale(row, rowStep)), "ra");
     });
-    const column = (inner: Block, col: Expr, places: readonly Expr[]): void => {
-      const bytes = places.map((at) => inner.bind(read(inner, at, d.origin), "r"));
-      const both = interleave(inner, bytes, d.group, zero);
+    /** `count` columns from `col` on. */
+    const columnsFrom = (inner: Block, col: Expr, places: readonly Expr[], count: number): void => {
       const target = inner.bind(add(to, scale(col, COLUMN_BYTES)), "to");
-      for (const h of halves) inner.push(store(scratch, target, both[h]!, { offset: h * VECTOR_BYTES }));
+      if (d.blocks === 1) {
+        fillBlock(inner, channels, places, target, count);
+        return;
+      }
+      inner.loop(
+        0,
+        d.blocks / 2,
+        1,
+        (two, pairs) => {
+          const moved = places.map((at) => pairs.bind(add(at, scale(two, 2 * CHANNELS)), "ra"));
+          fillTwo(pairs, moved, pairs.bind(add(target, scale(two, 2 * ringBytes)), "to"), count);
+        },
+        "two",
+      );
     };
     const shift = flat ? d.dilation : 0;
     const inside = Math.min(columns, Math.max(0, lastColumn - (d.group - 1) * shift + 1));
-    b.loop(
-      0,
-      inside,
-      1,
-      (col, inner) => {
-        const at = inner.bind(scale(col, pixelStep), "at");
-        const places = members.map((t) => inner.bind(add(add(rows[t]!, at), t * shift * pixelStep), "ra"));
-        column(inner, col, places);
-      },
-      "col",
-    );
+    const within = (first: number, end: number, count: number): void =>
+      b.loop(
+        first,
+        end,
+        count,
+        (col, inner) => {
+          const at = inner.bind(scale(col, pixelStep), "at");
+          const places = members.map((t) => inner.bind(add(add(rows[t]!, at), t * shift * pixelStep), "ra"));
+          columnsFrom(inner, col, places, count);
+        },
+        "col",
+      );
+    const together = inside - (inside % FILLED);
+    within(0, together, FILLED);
+    within(together, inside, 1);
     b.loop(
       inside,
       columns,
@@ -139,7 +219,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
           const c = op("min_s.i32", [add(col, t * shift), c32(lastColumn)]);
           return inner.bind(add(rows[t]!, scale(c, pixelStep)), "ra");
         });
-        column(inner, col, places);
+        columnsFrom(inner, col, places, 1);
       },
       "col",
     );
@@ -208,7 +288,11 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   };
 
   const emit: RowsEmitter["emit"] = (b, channels, start, finish) => {
-    if (passes > 1) laterByOneRow(b, weights, weightBytes, tapBytes, d.group);
+    if (passes > 1)
+      b.loop(0, d.blocks, 1, (block, inner) => {
+        const at = inner.bind(scale(block, pitch), "at");
+        laterByOneRow(inner, weights, at, weightBytes, tapBytes, d.group);
+      });
     b.loop(0, ahead, 1, (index, inner) => fill(inner, channels, index), "index");
     b.loop(
       0,
@@ -218,28 +302,33 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
         fill(inner, channels, inner.bind(add(m, ahead), "index"));
         const written = looped ? 1 : groups;
         const slots = Array.from({ length: written }, (_, j) => slot(inner, add(m, j * between)));
-        const row = (to: Block, p: Expr): void => {
-          const w = to.bind(scale(p, weightBytes), "pw");
+        const row = (to: Block, p: Expr, block: Expr): void => {
+          const channel = to.bind(add(channels.channel, scale(block, CHANNELS)), "ch");
+          const w = to.bind(add(scale(p, weightBytes), scale(block, pitch)), "pw");
+          const own = to.bind(scale(block, ringBytes), "own");
           const oy = to.bind(add(scale(m, passes), p), "oy");
           const main = Math.floor(d.pixels / PIXELS) * PIXELS;
-          const one = (block: Block, n: number, pixel: Expr): void => {
-            const shift = block.bind(scale(pixel, sw * COLUMN_BYTES), "at");
-            finish(block, tile(block, n, { slots, shift }, w, channels.halves, start), oy, pixel);
+          const one = (at: Block, n: number, pixel: Expr): void => {
+            const shift = at.bind(add(own, scale(pixel, sw * COLUMN_BYTES)), "at");
+            const sums = tile(at, n, { slots, shift }, w, channels.halves, (h) => start(channel, h));
+            finish(at, sums, oy, pixel, channel);
           };
-          to.loop(0, main, PIXELS, (pixel, block) => one(block, PIXELS, pixel), "p");
+          to.loop(0, main, PIXELS, (pixel, inside) => one(inside, PIXELS, pixel), "p");
           if (main < d.pixels) one(to, d.pixels - main, c32(main));
         };
+        const rows = (to: Block, p: Expr): void =>
+          to.loop(0, d.blocks, 1, (block, own) => row(own, p, block), "block");
         if (passes === 1 || d.rows === 1) {
-          row(inner, c32(0));
+          rows(inner, c32(0));
           return;
         }
         const count = op("min_s.i32", [op("sub.i32", [c32(d.rows), scale(m, passes)]), c32(passes)]);
-        inner.loopBetween(c32(0), inner.bind(count, "count"), 1, (p, to) => row(to, p), "second");
+        inner.loopBetween(c32(0), inner.bind(count, "count"), 1, (p, to) => rows(to, p), "second");
       },
       "m",
     );
   };
-  return { weights, emit };
+  return { weights, pitch, emit };
 }
 
 /** Ring rows of the row groups, the first one only where they are looped over, and a pixel's place in all of them. */
@@ -248,24 +337,35 @@ interface Places {
   readonly shift: Expr;
 }
 
+/** Columns interleaved per turn. */
+const FILLED = 4;
+
 /** Vectors of weights up to which the row groups of a tile are written out one after another. */
 const WRITTEN_OUT = 12;
 
 /** Taps of a kernel row group that stay in registers. */
 const HELD = 5;
 
-/** Behind the weights, the same for the next output row: every tap one row later. */
-function laterByOneRow(b: Block, weights: string, bytes: number, tapBytes: number, group: 2 | 4): void {
+/** Behind the weights at `at`, the same for the next output row: every tap one row later. */
+function laterByOneRow(
+  b: Block,
+  weights: string,
+  at: Expr,
+  bytes: number,
+  tapBytes: number,
+  group: 2 | 4,
+): void {
   const bits = 32 / group;
   b.loop(
     0,
     bytes,
     tapBytes,
-    (kx, inner) => {
+    (tap, inner) => {
+      const kx = inner.bind(add(at, tap), "kx");
       for (const h of [0, 1]) {
         let before: Expr | undefined;
-        for (let at = 0; at < tapBytes; at += COLUMN_BYTES) {
-          const offset = at + h * VECTOR_BYTES;
+        for (let row = 0; row < tapBytes; row += COLUMN_BYTES) {
+          const offset = row + h * VECTOR_BYTES;
           const own = inner.bind(load("i32x4", weights, kx, offset), "w");
           const moved = op("shl.i32x4", [own], [bits]);
           const carried = before && op("shr_u.i32x4", [before], [32 - bits]);
@@ -284,10 +384,13 @@ const HIGH8 = [8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31];
 const LOW16 = [0, 1, 16, 17, 2, 3, 18, 19, 4, 5, 20, 21, 6, 7, 22, 23];
 const HIGH16 = [8, 9, 24, 25, 10, 11, 26, 27, 12, 13, 28, 29, 14, 15, 30, 31];
 
-/** Eight channels of two or four rows → [c0: r0 r1 …, c1 …] for channels 0–3 and 4–7; two rows become i16. */
-function interleave(b: Block, rows: readonly Expr[], group: 2 | 4, zero: Expr): Expr[] {
+/**
+ * Eight channels of two or four rows, the first or the `last` of sixteen → [c0: r0 r1 …, c1 …] for four of them and the other four;
+ * two rows become i16.
+ */
+function interleave(b: Block, rows: readonly Expr[], group: 2 | 4, zero: Expr, last: boolean): Expr[] {
   const pairs = Array.from({ length: group / 2 }, (_, i) =>
-    b.bind(op("shuffle.i8x16", [rows[2 * i]!, rows[2 * i + 1]!], LOW8), "s"),
+    b.bind(op("shuffle.i8x16", [rows[2 * i]!, rows[2 * i + 1]!], last ? HIGH8 : LOW8), "s"),
   );
   if (group === 2) return [LOW8, HIGH8].map((lanes) => op("shuffle.i8x16", [pairs[0]!, zero], lanes));
   return [LOW16, HIGH16].map((lanes) => op("shuffle.i8x16", [pairs[0]!, pairs[1]!], lanes));

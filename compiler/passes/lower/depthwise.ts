@@ -8,12 +8,15 @@
 import { add, c32, type Expr, konst, load, op, scale, store } from "../../ir/kernel/ir.ts";
 import type { Dense } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
+import { rescaleOf } from "../../ir/ops/integer-rescale.ts";
 import { type Block, bytesOf, createKernel } from "./block.ts";
-import { type ReadRow, rowsEmitter, takesRows } from "./depthwise-rows.ts";
-import { constantOf, epilogueOf } from "./epilogue-stage.ts";
+import { type ReadRow, ringBytesOf, rowsEmitter, takesRows } from "./depthwise-rows.ts";
+import { constantOf, epilogueOf, stepsOf } from "./epilogue-stage.ts";
 import { storeChannels } from "./epilogue-store.ts";
 import { fillHalo } from "./halo.ts";
 import { CONTAINER_BYTES, type Layout } from "./layout.ts";
+import { choose } from "./schedule/index.ts";
+import type { Choice, DepthwiseWork } from "./schedule/schedule.ts";
 import type { Lowered, Stage } from "./stage.ts";
 import { bytePart } from "./weights.ts";
 import { addPanel, widenPanels } from "./widen.ts";
@@ -61,27 +64,46 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
   const whole = quads.every((q) => q.part === 0);
   // Row by row the weights meet in other pairs than they are packed in: none of −128, of which two overflow on some engines.
   const provable = whole && !pairs && w.data.every((v) => v > -128);
-  const rowWise =
+  const full = fullBlocks(channels, y.spare ?? 0);
+  const shape = {
+    rows: oh,
+    pixels: ow,
+    kernel: [kh, kw] as const,
+    strides: [sh, sw] as const,
+    dilation: dw,
+    group: pairs ? (2 as const) : (4 as const),
+  };
+  const choice =
     takesRows([kh, kw], [sh, sw], dh, oh * ow) && (signed ? provable : pairs || whole)
-      ? rowsEmitter(k.block, {
-          x,
-          rows: oh,
-          pixels: ow,
-          kernel: [kh, kw],
-          strides: [sh, sw],
-          dilation: dw,
-          origin: x.offset - top * rowBytes - left * pixelBytes,
-          packedBytes: (pairs ? 2 : 1) * blockBytes,
-          group: pairs ? 2 : 4,
-          dot4,
+      ? chooseRows(stage, {
+          ...shape,
+          images,
+          channels,
+          multiplier,
+          // A last block with fewer channels is computed by itself.
+          blocks: full === blocks ? full : 1,
+          inRow: rowBytes,
+          inPixel: pixelBytes,
+          ring: ringBytesOf(shape),
         })
       : undefined;
+  const together = choice?.blocks ?? 1;
+  const rowWise =
+    choice &&
+    rowsEmitter(k.block, {
+      ...shape,
+      x,
+      origin: x.offset - top * rowBytes - left * pixelBytes,
+      packedBytes: (pairs ? 2 : 1) * blockBytes,
+      dot4,
+      blocks: together,
+    });
   const wide = pairs && rowWise === undefined ? k.block.scratch(2 * blockBytes, "w") : undefined;
-  const widenWeights = (b: Block, panel: string, pw: Expr): void => {
-    const to = { buffer: panel, addr: c32(0), offset: 0 };
+  const widenWeights = (b: Block, panel: string, at: Expr, pw: Expr): void => {
+    const to = { buffer: panel, addr: at, offset: 0 };
     widenPanels(b, { buffer: weights, addr: pw, offset: 0 }, to, blockBytes);
     quads.forEach((q, i) => {
-      if (q.part > 0) addPanel(b, panel, q.whole * 64, i * 64, 64);
+      if (q.part > 0) addPanel(b, panel, at, q.whole * 64, i * 64, 64);
     });
   };
   const readRow = rowReader(k.block, x, multiplier, blocks);
@@ -180,22 +202,27 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
     const first = multiplier === 1 ? channel : op("div_u.i32", [channel, c32(multiplier)]);
     const xi = b.bind(add(first, scale(image, imageBytes)), "xi");
     const read = readRow(b, cb);
-    const yi = b.bind(add(scale(channel, elementBytes), scale(image, y.strides[0]!)), "yi");
     if (rowWise) {
-      if (pairs) widenWeights(b, rowWise.weights, pw);
-      else copyBytes(b, weights, pw, rowWise.weights, blockBytes);
+      b.loop(0, together, 1, (i, inner) => {
+        const at = inner.bind(scale(i, rowWise.pitch), "at");
+        const own = inner.bind(add(pw, scale(i, blockBytes)), "pw");
+        if (pairs) widenWeights(inner, rowWise.weights, at, own);
+        else copyBytes(inner, weights, own, rowWise.weights, at, blockBytes);
+      });
+      const yn = scale(image, y.strides[0]!);
       rowWise.emit(
         b,
-        { from: xi, read, halves: halvesOf(count) },
-        (h) => start(channel, h),
-        (inner, acc, oy, ox) => {
-          const ro = add(yi, scale(oy, y.strides[1]!));
-          finish(inner, acc, inner.bind(add(ro, scale(ox, y.strides[2]!)), "po"), channel, count);
+        { channel, from: xi, read, halves: halvesOf(count) },
+        start,
+        (inner, acc, oy, ox, own) => {
+          const ro = add(add(yn, scale(own, elementBytes)), scale(oy, y.strides[1]!));
+          finish(inner, acc, inner.bind(add(ro, scale(ox, y.strides[2]!)), "po"), own, count);
         },
       );
       return;
     }
-    if (wide) widenWeights(b, wide, pw);
+    const yi = b.bind(add(scale(channel, elementBytes), scale(image, y.strides[0]!)), "yi");
+    if (wide) widenWeights(b, wide, c32(0), pw);
     b.loop(
       0,
       oh,
@@ -237,18 +264,47 @@ export function lowerDepthwise(stage: Stage): Lowered | undefined {
       "oy",
     );
   };
-  const full = fullBlocks(channels, y.spare ?? 0);
   k.block.loop(
     0,
     images,
     1,
     (image, b) => {
-      b.loop(0, full, 1, (cb, to) => block(image, cb, to, CHANNELS), "cb");
+      b.loop(0, full, together, (cb, to) => block(image, cb, to, CHANNELS), "cb");
       if (full < blocks) block(image, c32(full), b, channels - full * CHANNELS);
     },
     "image",
   );
-  return k.finish([x.buffer], [y.buffer]);
+  return { ...k.finish([x.buffer], [y.buffer]), ...(choice && { choice: choice.choice }) };
+}
+
+/** How many blocks go together, by the cost model or the tuning. */
+function chooseRows(
+  stage: Stage,
+  facts: Omit<DepthwiseWork, "family" | "input" | "output" | "epilogue">,
+): { readonly choice: Choice; readonly blocks: number } {
+  const { images, rows, pixels, kernel, strides, dilation, channels, multiplier, blocks } = facts;
+  const work: DepthwiseWork = {
+    family: "depthwise",
+    images,
+    rows,
+    pixels,
+    kernel,
+    strides,
+    dilation,
+    channels,
+    multiplier,
+    blocks,
+    // One key for both signs: their kernels are alike.
+    input: "u8",
+    output: stage.outputs[0]!.container,
+    inRow: facts.inRow,
+    inPixel: facts.inPixel,
+    ring: facts.ring,
+    epilogue: stepsOf(stage).flatMap((o) => (o.name === "qc.rescale" ? [rescaleOf(o.attrs).class] : [])),
+  };
+  const choice = choose(work, stage.target, stage.tuning);
+  if (choice.schedule.family !== "depthwise") throw new Error(`${stage.name}: not a depthwise schedule`);
+  return { choice, blocks: choice.schedule.blocks };
 }
 
 /** Kernel rows in groups of four per column; a kernel of one row groups its columns instead. */
@@ -296,9 +352,10 @@ function packQuads(w: Dense, quads: readonly Quad[], blocks: number): Uint8Array
 }
 
 /** `bytes`: a multiple of 16. */
-function copyBytes(b: Block, from: string, at: Expr, to: string, bytes: number): void {
+function copyBytes(b: Block, from: string, at: Expr, to: string, toAt: Expr, bytes: number): void {
   b.loop(0, bytes, 16, (i, inner) => {
-    inner.push(store(to, i, load("i8x16", from, inner.bind(add(at, i), "from"))));
+    const target = inner.bind(add(toAt, i), "to");
+    inner.push(store(to, target, load("i8x16", from, inner.bind(add(at, i), "from"))));
   });
 }
 

@@ -60,11 +60,18 @@ export function widenPanels(b: Block, from: Place, to: Place, bytes: number): vo
   });
 }
 
-/** Adds `bytes` bytes of i16 at offset `from` of a buffer to those at `to`. */
-export function addPanel(b: Block, buffer: string, to: number, from: number, bytes: number): void {
+/** Adds `bytes` bytes of i16 at offset `from` of `addr` in a buffer to those at `to`. */
+export function addPanel(
+  b: Block,
+  buffer: string,
+  addr: Expr,
+  to: number,
+  from: number,
+  bytes: number,
+): void {
   for (let i = 0; i < bytes; i += 16) {
-    const [a, c] = [to, from].map((start) => load("i16x8", buffer, c32(0), start + i)) as [Expr, Expr];
-    b.push(store(buffer, c32(0), op("add.i16x8", [a, c]), { offset: to + i }));
+    const [a, c] = [to, from].map((start) => load("i16x8", buffer, addr, start + i)) as [Expr, Expr];
+    b.push(store(buffer, addr, op("add.i16x8", [a, c]), { offset: to + i }));
   }
 }
 

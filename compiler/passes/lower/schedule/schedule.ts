@@ -37,6 +37,38 @@ export interface WinogradSchedule {
   readonly chunk: number;
 }
 
+/** Row by row, blocks of eight channels at a time. */
+export interface DepthwiseSchedule {
+  readonly family: "depthwise";
+  /** Blocks whose input rows are interleaved together: each line of the input comes from memory once for all of them. */
+  readonly blocks: number;
+}
+
+export interface DepthwiseWork {
+  readonly family: "depthwise";
+  readonly images: number;
+  /** Output rows and positions of an image. */
+  readonly rows: number;
+  readonly pixels: number;
+  readonly kernel: readonly [number, number];
+  readonly strides: readonly [number, number];
+  readonly dilation: number;
+  /** Output channels, and how many share an input channel. */
+  readonly channels: number;
+  readonly multiplier: number;
+  /** Blocks of eight channels that are computed whole. */
+  readonly blocks: number;
+  readonly input: Container;
+  readonly output: Container;
+  /** Bytes between the inputs of consecutive rows and positions. */
+  readonly inRow: number;
+  readonly inPixel: number;
+  /** Bytes of a block's interleaved rows. */
+  readonly ring: number;
+  /** Classes of the certified rescales behind it, in order. */
+  readonly epilogue: readonly string[];
+}
+
 export interface Strip {
   readonly rows: number;
   readonly pixels: number;
@@ -79,8 +111,8 @@ export interface Choice {
   readonly from: "cost model" | "tuning" | "refused tuning";
 }
 
-export type Work = ContractionWork;
-export type Schedule = ContractionSchedule | GemvSchedule | WinogradSchedule;
+export type Work = ContractionWork | DepthwiseWork;
+export type Schedule = ContractionSchedule | GemvSchedule | WinogradSchedule | DepthwiseSchedule;
 
 /** Wanted schedules by the keys of their work, as a file has them: used only where they equal a legal one. */
 export type Tuning = ReadonlyMap<string, unknown>;
@@ -89,7 +121,21 @@ export type Tuning = ReadonlyMap<string, unknown>;
 export const REVISION = 1;
 
 /** Every fact of the work that schedules or their costs depend on, in one line. */
-export function keyOf(w: ContractionWork): string {
+export const keyOf = (w: Work): string => (w.family === "depthwise" ? depthwiseKey(w) : contractionKey(w));
+
+function depthwiseKey(w: DepthwiseWork): string {
+  const parts = [
+    `${w.images}x${w.rows}x${w.pixels}`,
+    `n${w.channels}x${w.multiplier}.${w.blocks}`,
+    `k${w.kernel.join("x")}/${w.strides.join("x")}${w.dilation > 1 ? `d${w.dilation}` : ""}`,
+    `at${w.inRow}.${w.inPixel}.${w.ring}`,
+    `${w.input}-${w.output}`,
+    w.epilogue.join("+") || "none",
+  ];
+  return `depthwise ${parts.join(" ")}`;
+}
+
+function contractionKey(w: ContractionWork): string {
   const { images, rows, pixels, groups, n, pieces, length, extra } = w;
   const parts = [
     `${images}x${rows}x${pixels}`,

@@ -13,6 +13,9 @@ const MOST_ROWS = 5;
 /** Bytes of transformed inputs held at a time, unless one row of tiles needs more. */
 const MOST_BYTES = 1 << 19;
 
+/** What an odd number of parts may cost more than an even one. */
+const UNEVEN = 1.02;
+
 /**
  * Three rows of three positions, a row and a position apart as the outputs are, and four times every result fits 32 bits. Weights
  * wider than eight bits have extra K-groups.
@@ -92,5 +95,7 @@ export function winogradCycles(s: WinogradSchedule, w: ContractionWork, target: 
     (s.lines / s.chunk) * (POINTS * point + missed(sumBytes / 2)) +
     tiles * 2 * finish +
     missed(bytesOf(w, s.lines));
-  return parts * (tiles * Math.ceil(w.inPixel / 8) * transform.input + blocks * panel);
+  // Threads share parts out, unless there is only one.
+  const uneven = parts > 1 && parts % 2 > 0 ? UNEVEN : 1;
+  return uneven * parts * (tiles * Math.ceil(w.inPixel / 8) * transform.input + blocks * panel);
 }
