@@ -28,13 +28,13 @@ export interface Places {
   readonly relaxedS8?: () => Source;
 }
 
-function meter(onProgress: (p: Progress) => void, files: number) {
+function meter(onProgress: (p: Progress) => void, files: () => number) {
   const seen: { received: number; expected: number | undefined }[] = [];
   return (file: number) => (received: number, expected: number | undefined) => {
     seen[file] = { received, expected };
     const list = Object.values(seen);
     const loaded = list.reduce((n, f) => n + f.received, 0);
-    const known = list.length === files && list.every((f) => f.expected !== undefined);
+    const known = list.length === files() && list.every((f) => f.expected !== undefined);
     onProgress(known ? { loaded, total: list.reduce((n, f) => n + f.expected!, 0) } : { loaded });
   };
 }
@@ -96,19 +96,22 @@ export async function loadModel(
   const there = (["relaxed", "relaxedS8"] as const).filter(
     (m) => layout.target !== "wasm-simd" && (options[m] ?? places[m]) !== undefined,
   );
+  let files = 1;
+  const onFile = onProgress && meter(onProgress, () => files);
+  const sha256 = (file: "wasm" | Relaxed) => (verify ? layout.hashes[file] : undefined);
+  // On its way while the engine is probed.
+  const first = compileFrom(from, { onProgress: onFile?.(0), sha256: sha256("wasm") });
+  first.catch(() => {});
   const { module, reason } = choose(layout, backend, there);
   const linked = link?.(module);
-  const onFile = onProgress && meter(onProgress, module && !linked ? 2 : 1);
-  const sha256 = (file: "wasm" | Relaxed) => (verify ? layout.hashes[file] : undefined);
+  if (module && !linked) files = 2;
 
   const relaxed =
     module &&
     !linked &&
     compileFrom(options[module] ?? places[module]!(), { onProgress: onFile?.(1), sha256: sha256(module) });
   if (relaxed) relaxed.catch(() => {});
-  const base = await WebAssembly.instantiate(
-    await compileFrom(from, { onProgress: onFile?.(0), sha256: sha256("wasm") }),
-  );
+  const base = await WebAssembly.instantiate(await first);
   let core = base.exports as unknown as Core;
   const { memory } = core;
   if (linked) core = await linked(memory);

@@ -1,28 +1,13 @@
-/** One kernel → one WASM function. */
-import type { Expr, Kernel, KType } from "../../ir/kernel/ir.ts";
-import { anchorPointers, MEMORY } from "./anchors.ts";
+/** A kernel or a part of it → one WASM function. Every loop runs on one thread. */
+import type { Expr, KType } from "../../ir/kernel/ir.ts";
+import { MEMORY } from "./anchors.ts";
 import type { Ref } from "./assemble.ts";
 import type { Code, Procedure } from "./code.ts";
 import { bytesOfConst, emitScalarConst, isCheapConst } from "./constants.ts";
 import { endsOf, localPool } from "./locals.ts";
 import { emitLoad, emitStore, type Memory, moveBytes, setBytes } from "./memory.ts";
 import { emitOp, type OpContext, usesOperandsTwice } from "./ops.ts";
-import { usePointers } from "./pointers.ts";
 import { countUses, vectorConstantsInLoops } from "./uses.ts";
-
-export interface EmitOptions {
-  readonly addresses: ReadonlyMap<string, number>;
-  /** Names that the kernel reads as i32 and the caller gives. */
-  readonly params?: readonly string[];
-}
-
-/** Adds function `name`, with those parameters and without result, to the module. Every loop runs on one thread. */
-export function emitKernel(cx: OpContext, name: string, source: Kernel, options: EmitOptions): void {
-  const { params = [] } = options;
-  const { body } = anchorPointers(usePointers(source), options.addresses);
-  const typed = params.map((p) => ({ name: p, type: "i32" as const }));
-  emitProcedure(cx, { name, params: typed, body }, options.addresses);
-}
 
 /** Adds a function without result to the module. */
 export function emitProcedure(cx: OpContext, kernel: Procedure, places: ReadonlyMap<string, number>): void {

@@ -86,7 +86,7 @@ export function shareParts(
 const turnsOf = ({ start, end, step }: Stmt & { readonly k: "for" }): number =>
   start.k === "const" && end.k === "const"
     ? Math.max(1, Math.ceil((Number(end.value) - Number(start.value)) / step))
-    : 2;
+    : LEAST_TURNS;
 
 const sizeOf = (e: Expr): number =>
   e.k === "op" ? 1 + e.args.reduce((n, a) => n + sizeOf(a), 0) : e.k === "load" ? 1 + sizeOf(e.addr) : 0;
@@ -122,6 +122,7 @@ function unitsOf(body: readonly Stmt[], worth: number): Unit[] {
   const units: Unit[] = [];
   const visit = (stmts: readonly Stmt[]): void => {
     for (const s of stmts) {
+      if (s.k === "if") [s.then, s.else].forEach(visit);
       if (s.k !== "for") continue;
       const turn = workOf(s.body);
       const turns = turnsOf(s);

@@ -18,8 +18,9 @@ import {
 } from "../../ir/kernel/ir.ts";
 import { parallelize } from "../../ir/kernel/parallelize.ts";
 import { assemble, type Builder, type Ref, type Types } from "./assemble.ts";
-import { emitKernel } from "./emit.ts";
+import { emitProcedure } from "./emit.ts";
 import { constantData } from "./module.ts";
+import { shareParts } from "./share.ts";
 
 /** What the threads need beyond the memory of one: where they meet, and where each has its scratch buffers. */
 export interface ThreadsLayout {
@@ -137,10 +138,13 @@ export function assembleThreads(
       m.setMemory(pages, 65536, null, segments, true);
       m.addMemoryImport("env", "memory");
       const cx = { b, m, relaxed: kind === "relaxed" };
-      program.kernels.forEach((k, i) => {
-        const shared = isShared(k.body);
-        const kernel = shared ? shareOf(k, layout.stride) : k;
-        emitKernel(cx, `k${i}`, kernel, { addresses, params: shared ? [THREAD, THREADS] : [] });
+      const shares = program.kernels.map((k) => (isShared(k.body) ? shareOf(k, layout.stride) : k));
+      const { kernels, procedures } = shareParts(shares, addresses);
+      for (const p of procedures) emitProcedure(cx, p, addresses);
+      kernels.forEach((k, i) => {
+        const params = isShared(program.kernels[i]!.body) ? [THREAD, THREADS] : [];
+        const typed = params.map((name) => ({ name, type: "i32" as const }));
+        emitProcedure(cx, { ...k, name: `k${i}`, params: typed }, addresses);
       });
       emitBarrier(b, m, layout.sync);
       emitRun(b, m, program, addresses);
