@@ -76,7 +76,13 @@ describe.skipIf(!nodeTestsAreThere)("ONNX node tests", () => {
       if (inputs.length < graph.inputs.length || outputs.length < graph.outputs.length) continue;
       // As given, with all but the first input constant, and wholly constant: the last folds.
       const outcomes = [() => true, (i: number) => i === 0, () => false].map((variable) =>
-        outcome(model, inputs as readonly OnnxTensor[], outputs as readonly OnnxTensor[], variable, HALVES.test(name)),
+        outcome(
+          model,
+          inputs as readonly OnnxTensor[],
+          outputs as readonly OnnxTensor[],
+          variable,
+          HALVES.test(name),
+        ),
       );
       if (outcomes.includes("right")) right.push(name);
       for (const text of outcomes)

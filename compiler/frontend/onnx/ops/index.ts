@@ -5,11 +5,13 @@ import { attentionImporters } from "./attention.ts";
 import { compositionImporters } from "./composition.ts";
 import { constantImporters } from "./constant.ts";
 import { convImporters } from "./conv.ts";
+import { cumulateImporters } from "./cumulate.ts";
 import { dynamicImporters } from "./dynamic.ts";
 import { einsumImporters } from "./einsum.ts";
 import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
 import { floatQuantImporters } from "./float-quant.ts";
+import { indexingImporters } from "./indexing.ts";
 import { intArithmeticImporters } from "./int-arithmetic.ts";
 import { integerImporters } from "./integer.ts";
 import { logicImporters } from "./logic.ts";
@@ -57,6 +59,8 @@ export const IMPORTERS: readonly Importer[] = [
   ...constantImporters,
   ...logicImporters,
   ...intArithmeticImporters,
+  ...indexingImporters,
+  ...cumulateImporters,
 ];
 
 const key = (domain: string, op: string): string => `${domain}\n${op}`;

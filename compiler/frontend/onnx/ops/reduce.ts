@@ -1,5 +1,5 @@
 /** Reductions and softmax. */
-import { mustBeConstant, unsupportedForm } from "../../../ir/messages.ts";
+import { unsupportedForm } from "../../../ir/messages.ts";
 import { sizeOf } from "../../../ir/types.ts";
 import { isFloatDtype, roundTo } from "../../constants.ts";
 import { real, reshape, transpose } from "../../graph-import.ts";
@@ -15,6 +15,7 @@ import {
   reject,
 } from "../../node-import.ts";
 import { constantOperand, type Operand } from "../../operand.ts";
+import { reduceByRuns } from "./cumulate.ts";
 
 const FOLDS: { readonly [op: string]: (a: number, b: number) => number } = {
   ReduceSum: (a, b) => a + b,
@@ -76,11 +77,10 @@ const reductions = forOps(["ReduceMean", "ReduceSum", "ReduceProd", "ReduceMax",
     const r = reduction(n, x);
     if (r.none) return x;
     if (x.kind === "constant") return foldConstant(n, op, x, r);
-    if (!isFloatDtype(x.dtype)) return reject(mustBeConstant(n.loc, `operand of ${op} on integers`, x.name));
+    if (!isFloatDtype(x.dtype) || op === "ReduceProd") return reduceByRuns(n, op, x, r.axes, r.keepdims);
     const name = REAL[op];
     if (name !== undefined) return real(n, name, [x], { axes: r.axes, keepdims: r.keepdims });
     if (op === "ReduceMax") return reduceMax(n, x, r);
-    if (op !== "ReduceMin") return reject(unsupportedForm(n.loc, `${op} is supported on constants only`));
     const negative = (v: Operand): Operand => real(n, "float.neg", [v]);
     return negative(reduceMax(n, negative(x), r));
   },

@@ -23,6 +23,7 @@ import {
   stringAttr,
 } from "../../node-import.ts";
 import type { Operand } from "../../operand.ts";
+import { pick } from "./indexing.ts";
 
 const clamp = (v: number, lo: number, hi: number): number => Math.min(Math.max(v, lo), hi);
 
@@ -161,6 +162,7 @@ const gather: Importer = {
     const [x, list] = [input(n, 0), input(n, 1)];
     const axis = axisOf(n, intAttr(n, "axis", 0), x.shape.length);
     const size = x.shape[axis]!;
+    if (list.kind !== "constant") return pick(n, "index.gather", x, list, { axis });
     const indices = constantInts(n, list, "indices").map((i) => (i < 0 ? i + size : i));
     const bad = indices.find((i) => !(i >= 0 && i < size));
     if (bad !== undefined)
