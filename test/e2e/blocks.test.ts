@@ -106,6 +106,21 @@ function worst(got: Float32Array, want: Float32Array): number {
   return want.reduce((m, v, i) => Math.max(m, Math.abs(v - got[i]!)), 0) / top;
 }
 
+test("integer products store weights of four bits in four bits, with a factor per block and column", async () => {
+  const [k, n, block] = [512, 256, 128];
+  const g = graphBuilder();
+  const x = g.dq(g.input([1, k]), 0.1, 128);
+  const y = g.q(g.op("MatMul", [x, blocked(g, [k, n], { block, type: "uint4" })]), 0.3, 117);
+  const result = await compileModel(g.finish([y]), { target: "wasm-simd" });
+  if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
+  const { baseline, manifest } = result.value;
+  const factors = (k / block) * n * 2 * 4;
+  const constants = n * 5 * 8;
+  expect(baseline.length).toBeLessThan(
+    (k * n) / 2 + factors + constants + manifest.sizes.code.baseline + 2048,
+  );
+});
+
 const folder = new URL("../../examples/exporters/models/", import.meta.url);
 const files = readdirSync(folder).filter((f) => /^ort_block_matmul_\d+bits(_qdq)?\.onnx$/.test(f));
 
@@ -130,6 +145,7 @@ describe("GatherBlockQuantized", () => {
     readonly shape: readonly number[];
     readonly block: number;
     readonly zeros?: true;
+    readonly index?: "int32" | "int64";
   }
 
   const lookups: readonly Lookup[] = [
@@ -139,10 +155,11 @@ describe("GatherBlockQuantized", () => {
     { name: "bytes, no zero points", type: "uint8", bits: 8, shape: [9, 64], block: 64 },
     { name: "int4, ragged", type: "int4", shape: [12, 40], block: 32, zeros: true },
     { name: "uint4, no zero points", type: "uint4", shape: [12, 32], block: 16 },
+    { name: "indices of 64 bits", type: "uint8", bits: 4, shape: [11, 32], block: 16, index: "int64" },
     { name: "rows of two axes", type: "uint8", bits: 4, shape: [10, 3, 32], block: 16, zeros: true },
   ];
 
-  function file({ type, bits, shape, block, zeros }: Lookup, constant?: readonly number[]) {
+  function file({ type, bits, shape, block, zeros, index = "int32" }: Lookup, constant?: readonly number[]) {
     const g = graphBuilder();
     const next = randomSource(7);
     const perByte = type === "uint8" ? 8 / bits! : 1;
@@ -160,7 +177,7 @@ describe("GatherBlockQuantized", () => {
       Array.from({ length: counts.reduce((a, b) => a * b, 1) }, () => Math.fround(0.01 + next())),
     );
     const data = draw(packed(shape));
-    const indices = constant ? g.constant("int32", [constant.length], constant) : g.input([2, 3], "int32");
+    const indices = constant ? g.constant("int32", [constant.length], constant) : g.input([2, 3], index);
     const inputs = [data, indices, scales, ...(zeros ? [draw(packed(counts))] : [])];
     const attributes = {
       block_size: block,
@@ -179,19 +196,24 @@ describe("GatherBlockQuantized", () => {
     const result = await compileModel(bytes, { target: "wasm-simd", allowFloat: true });
     if (!result.ok) throw new Error(JSON.stringify(result.diagnostics));
     const rows = lookup.shape[0]!;
-    const x = Int32Array.of(0, 3, rows - 1, 5, -1, -rows);
+    const list = [0, 3, rows - 1, 5, -1, -rows];
+    const feed = (ints: readonly number[]) =>
+      lookup.index === "int64" ? BigInt64Array.from(ints, BigInt) : Int32Array.from(ints);
+    const x = feed(list);
     const { manifest, baseline } = result.value;
     const model = await loadModel(layoutOf(manifest), {}, { wasm: baseline as Uint8Array<ArrayBuffer> });
     const [got] = Object.values(model.run({ [indices]: x })) as Float32Array[];
     const session = await ort.InferenceSession.create(bytes, { graphOptimizationLevel: "disabled" });
-    const found = await session.run({ [indices]: new ort.Tensor("int32", x, [2, 3]) });
+    const found = await session.run({ [indices]: new ort.Tensor(lookup.index ?? "int32", x, [2, 3]) });
     expect(Array.from(got!)).toEqual(Array.from(found[session.outputNames[0]!]!.data as Float32Array));
     const read = readModel(bytes);
     if (!read.ok) throw new Error("not read");
     const [exact] = [...evaluateOnnx(read.value, new Map([[indices, x]])).outputs.values()];
     expect(Array.from(exact!.values)).toEqual(Array.from(got!));
     // One index outside reads the nearest row, never other memory.
-    const [outside] = Object.values(model.run({ [indices]: x.map(() => 2 ** 30) })) as Float32Array[];
+    const [outside] = Object.values(
+      model.run({ [indices]: feed(list.map(() => 2 ** 30)) }),
+    ) as Float32Array[];
     const row = got!.length / 6;
     expect(Array.from(outside!.subarray(0, row))).toEqual(Array.from(got!.subarray(2 * row, 3 * row)));
   });
