@@ -1,6 +1,6 @@
 /** Grids for activations without quantizers, from the values they take on given inputs. */
 
-import { importModel } from "./compile.ts";
+import { importModel, withGrids } from "./compile.ts";
 import type { CompileOptions } from "./compiled.ts";
 import { type Diagnostic, fail, ok, type Result } from "./ir/diagnostics.ts";
 import { type Inputs, interpret } from "./ir/interpreter.ts";
@@ -94,13 +94,15 @@ export function calibrate(
   samples: readonly Inputs[],
   observer: Observer,
 ): Result<readonly string[]> {
-  const imported = importModel(bytes, options);
+  const imported = importModel(bytes, { ...options, grids: [] });
   if (!imported.ok) return imported;
   const grids = [...(options.grids ?? [])];
   const chosen: Diagnostic[] = [];
   const known = new Set<string>();
   for (;;) {
-    const { diagnostics } = runPipeline(imported.value, integerPasses({ grids }));
+    const quantized = withGrids(imported.value, grids);
+    if (!quantized.ok) return quantized;
+    const { diagnostics } = runPipeline(quantized.value, integerPasses());
     const missing = new Set(diagnostics.flatMap((d) => (d.tensor !== undefined ? [d.tensor] : [])));
     for (const name of known) missing.delete(name);
     missing.delete("");

@@ -13,6 +13,7 @@ import { unsupportedType } from "./ir/messages.ts";
 import type { Module, Port } from "./ir/module.ts";
 import { type Pass, type PassUse, parsePasses, runPipeline } from "./ir/pass.ts";
 import type { Target } from "./ir/target.ts";
+import { insertQuantizers } from "./passes/insert-quantizers.ts";
 import { both, type Exactness } from "./passes/lower/dot-proof.ts";
 import { type LoweredProgram, lowerModule } from "./passes/lower/index.ts";
 import type { Tuning } from "./passes/lower/schedule/schedule.ts";
@@ -31,9 +32,19 @@ export interface ImportOptions {
   readonly encodings?: string;
   /** Where `encodings` comes from, for diagnostics. */
   readonly encodingsPath?: string;
+  /** Grids for float tensors: `tensor=u8@scale,zero`. */
+  readonly grids?: readonly string[];
 }
 
-/** Reads an ONNX model into the graph IR, as the file has it: fake-quantized, float between the quantizers. */
+/** The module with tensors put on grids, `tensor=u8@scale,zero`, for all that read them. */
+export function withGrids(module: Module, grids: readonly string[]): Result<Module> {
+  const use = { pass: insertQuantizers, options: { grids } };
+  return grids.length === 0 ? ok(module) : runPipeline(module, [use]);
+}
+
+/**
+ * Reads an ONNX model into the graph IR, as the file and the options have it: fake-quantized, float between the quantizers.
+ */
 export function importModel(bytes: Uint8Array, options: ImportOptions = {}): Result<Module> {
   const { path, external, batch, encodings: text, encodingsPath = "encodings" } = options;
   const encodings = text === undefined ? undefined : parseEncodings(text, encodingsPath);
@@ -46,8 +57,10 @@ export function importModel(bytes: Uint8Array, options: ImportOptions = {}): Res
     ...(batch !== undefined && { batch }),
     ...(encodings && { encodings: encodings.value }),
   });
-  const diagnostics = [...read.diagnostics, ...ordered.diagnostics, ...module.diagnostics];
-  return module.ok ? ok(module.value, diagnostics) : fail(...diagnostics);
+  const quantized = module.ok ? withGrids(module.value, options.grids ?? []) : fail();
+  const own = [...module.diagnostics, ...quantized.diagnostics];
+  const diagnostics = [...read.diagnostics, ...ordered.diagnostics, ...own];
+  return quantized.ok ? ok(quantized.value, diagnostics) : fail(...diagnostics);
 }
 
 /** Text of the graph IR to a module. Loads the parser when it is first called. */
@@ -117,7 +130,6 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
   const choices = {
     keepQuantizers: options.debug === true,
     foldConstants: options.foldConstants !== false,
-    grids: options.grids ?? [],
     allowFloat: options.allowFloat ?? false,
   };
   const integer = run(imported.value, integerPasses(choices));

@@ -4,7 +4,7 @@ export { artifactFiles, possibleFiles } from "./backends/wasm/artifact/files.ts"
 export type { Observer } from "./calibrate.ts";
 export { calibrate } from "./calibrate.ts";
 export type { ImportOptions } from "./compile.ts";
-export { compileModel, importModel, parseModule, passes, runPasses } from "./compile.ts";
+export { compileModel, importModel, parseModule, passes, runPasses, withGrids } from "./compile.ts";
 export type { Compiled, CompileOptions, LayerReport, OpCounts, Report } from "./compiled.ts";
 export type { ExternalData } from "./frontend/onnx/convert-tensor.ts";
 export { dense } from "./ir/dense.ts";

@@ -19,7 +19,7 @@ export async function loweredOnnx(
 ): Promise<Result<Uint8Array>> {
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;
-  const passes = integerPasses({ grids: options.grids ?? [] });
+  const passes = integerPasses();
   const end = passes.findIndex((p) => nameOf(p) === "integerize");
   const recognized = runPipeline(imported.value, passes.slice(0, end));
   const diagnostics = [...imported.diagnostics, ...recognized.diagnostics];

@@ -18,8 +18,9 @@ import { type Entrant, interleave, ratioOf, type Sampling, spreadOf } from "./be
 import { type Latency, latencyText, type Measured, profileText } from "./bench/text.ts";
 import { traceOf } from "./bench/trace.ts";
 import { onnxruntimeWeb } from "./bench/web.ts";
-import { externalDataBeside, readBytes } from "./external-data.ts";
-import { choicesFrom, type ModelChoices } from "./model.ts";
+import { modelOptions } from "./calib.ts";
+import { readBytes } from "./external-data.ts";
+import { forModelsOnly, type ModelChoices } from "./model.ts";
 import { randomInputs } from "./random-inputs.ts";
 import { EXIT, report } from "./report.ts";
 import { asObject } from "./tensors.ts";
@@ -68,19 +69,18 @@ async function open(
   onPhase: (p: string) => void,
 ): Promise<Result<Subject>> {
   if (isArtifact(path)) {
-    const stored = openArtifact(path);
+    const fits = forModelsOnly(path, options);
+    const stored = fits.ok ? openArtifact(path) : fits;
     if (!stored.ok) return stored;
     const { manifest } = stored.value;
     return ok({ manifest, load: (backend, threads = 1) => loadStored(stored.value, { backend, threads }) });
   }
   const onnx = readBytes(path);
   if (!(onnx instanceof Uint8Array)) return fail(onnx);
-  const choices = choicesFrom(options);
+  const choices = await modelOptions(path, onnx, options);
   if (!choices.ok) return choices;
   const result = await compileModel(onnx, {
     target: options.target,
-    path,
-    external: externalDataBeside(path),
     ...choices.value,
     profile: options.profile !== undefined,
     threads: options.threads !== undefined,
@@ -102,7 +102,7 @@ async function open(
         loading(() => loadModel(compiled.manifest, {}, { ...modules, backend, threads })),
       source: { onnx, compiled },
     },
-    result.diagnostics,
+    [...choices.diagnostics, ...result.diagnostics],
   );
 }
 

@@ -61,7 +61,10 @@ async function open(
   const b =
     second === undefined || options.against
       ? await openPeer(second ?? first, names, a.value.inputs)
-      : await openSide(second, options.batch === undefined ? {} : { batch: options.batch });
+      : await openSide(second, {
+          ...(options.batch !== undefined && { batch: options.batch }),
+          ...((options.allowFloat || options.allowFloatAt) && { allowFloat: true }),
+        });
   if (!b.ok) return fail(...a.diagnostics, ...b.diagnostics);
   const wrong = inputFindings(a.value, b.value);
   const all = [...a.diagnostics, ...b.diagnostics];

@@ -4,9 +4,10 @@ import type { Manifest, PortLayout, Quantization } from "../../runtime/format.ts
 import { loadModel } from "../../runtime/index.ts";
 import { compileModel, type Diagnostic, fail, ok, type Result, withOutputs } from "../index.ts";
 import { isArtifact, loadStored, openArtifact } from "./artifact.ts";
+import { modelOptions } from "./calib.ts";
 import { integerLayout } from "./compare.ts";
-import { externalDataBeside, readBytes } from "./external-data.ts";
-import { type ModelChoices, modelChoices } from "./model.ts";
+import { readBytes } from "./external-data.ts";
+import { forModelsOnly, type ModelChoices } from "./model.ts";
 import { onnxruntime } from "./peer.ts";
 import { asObject, type Tensors } from "./tensors.ts";
 
@@ -71,8 +72,9 @@ async function openStored(path: string): Promise<Result<Side>> {
 }
 
 async function compiledSide(path: string, bytes: Uint8Array, choices: ModelChoices): Promise<Result<Side>> {
-  const model = { path, external: externalDataBeside(path), ...modelChoices(choices) };
-  const compiled = await compileModel(bytes, { target: "wasm-simd", ...model, debug: true });
+  const model = await modelOptions(path, bytes, choices);
+  if (!model.ok) return model;
+  const compiled = await compileModel(bytes, { target: "wasm-simd", ...model.value, debug: true });
   if (!compiled.ok) return compiled;
   const { manifest, baseline } = compiled.value;
   const layout = integerLayout(manifest, portsOf(manifest));
@@ -83,13 +85,21 @@ async function compiledSide(path: string, bytes: Uint8Array, choices: ModelChoic
   );
   return ok(
     sideOf(path, manifest, (inputs) => loaded.run(asObject(inputs))),
-    compiled.diagnostics,
+    [...model.diagnostics, ...compiled.diagnostics],
   );
 }
 
 /** An artifact as it is stored; a model compiled with every quantizer's tensor kept. */
 export async function openSide(path: string, choices: ModelChoices): Promise<Result<Side>> {
-  if (isArtifact(path)) return openStored(path);
+  if (isArtifact(path)) {
+    const { quant, encodings, calib } = choices;
+    const fits = forModelsOnly(path, {
+      ...(quant && { quant }),
+      ...(encodings !== undefined && { encodings }),
+      ...(calib !== undefined && { calib }),
+    });
+    return fits.ok ? openStored(path) : fits;
+  }
   const bytes = readBytes(path);
   return bytes instanceof Uint8Array ? compiledSide(path, bytes, choices) : fail(bytes);
 }

@@ -2,14 +2,15 @@
 import { join } from "node:path";
 import type { WasmTarget } from "../../runtime/format.ts";
 import { artifactFiles, compileModel, fail, parseTuning, type Result, type TuningFile } from "../index.ts";
-import { type CalibChoices, calibratedChoices } from "./calib.ts";
-import { externalDataBeside, readBytes } from "./external-data.ts";
+import { modelOptions } from "./calib.ts";
+import { readBytes } from "./external-data.ts";
 import { stemOf, writeArtifact } from "./files.ts";
+import type { ModelChoices } from "./model.ts";
 import { bytesText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface CompileCommand extends CommonOptions, CalibChoices {
+export interface CompileCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   readonly output: string;
   readonly debugTensors?: boolean;
@@ -28,13 +29,11 @@ export async function compile(path: string, options: CompileCommand, terminal: T
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
   const tuning = options.tuning === undefined ? undefined : readTuning(options.tuning);
   if (tuning && !tuning.ok) return report(terminal, options, tuning.diagnostics);
-  const choices = await calibratedChoices(path, bytes, options);
+  const choices = await modelOptions(path, bytes, options);
   if (!choices.ok) return report(terminal, options, choices.diagnostics);
   const meter = progress(terminal, options);
   const result = await compileModel(bytes, {
     target: options.target,
-    path,
-    external: externalDataBeside(path),
     ...choices.value,
     debug: options.debugTensors === true,
     threads: options.threads === true,

@@ -18,14 +18,15 @@ import {
   ok,
   type Result,
 } from "../index.ts";
-import { type CalibChoices, calibratedChoices } from "./calib.ts";
-import { externalDataBeside, readBytes } from "./external-data.ts";
+import { modelOptions } from "./calib.ts";
+import { readBytes } from "./external-data.ts";
 import { writeWhole } from "./files.ts";
+import type { ModelChoices } from "./model.ts";
 import { bytesText, countText, footer, plain, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
 
-export interface InspectCommand extends CommonOptions, CalibChoices {
+export interface InspectCommand extends CommonOptions, ModelChoices {
   readonly target: WasmTarget;
   /** Where to write the recognized graph as a standard ONNX file. */
   readonly write?: string;
@@ -192,11 +193,11 @@ async function writeLowered(
 export async function inspect(path: string, options: InspectCommand, terminal: Terminal): Promise<number> {
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
-  const choices = await calibratedChoices(path, bytes, options);
+  const choices = await modelOptions(path, bytes, options);
   if (!choices.ok) return report(terminal, options, choices.diagnostics);
   const meter = progress(terminal, options);
   const { target } = options;
-  const model = { path, external: externalDataBeside(path), ...choices.value };
+  const model = choices.value;
   const file = options.write === undefined ? undefined : await writeLowered(options.write, bytes, model);
   const written = file?.ok ? { written: file.value } : {};
   const result = await compileModel(bytes, { target, ...model, onPhase: meter.phase });

@@ -1,14 +1,9 @@
 /** The command line: options, dispatch, exit codes. Commands load lazily, so that `qc --help` is instant. */
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { VERSION } from "../version.gen.js";
+import { batch, collect, positive, withModelOptions } from "./model-options.ts";
 import { type CommonOptions, systemTerminal, type Terminal } from "./terminal.ts";
 
-const positive = (text: string): number => {
-  const n = Number(text);
-  if (!/^[0-9]+$/.test(text) || n < 1 || n > 2 ** 24)
-    throw new InvalidArgumentError("It must be a positive integer.");
-  return n;
-};
 const steps = (text: string): number => {
   const n = Number(text);
   if (!/^[0-9]+$/.test(text) || n > 2 ** 24) throw new InvalidArgumentError("It must be a whole number.");
@@ -20,7 +15,6 @@ const seconds = (text: string): number => {
     throw new InvalidArgumentError("It must be a number of seconds, at most 3600.");
   return n;
 };
-const collect = (value: string, list: readonly string[] = []): readonly string[] => [...list, value];
 const target = () =>
   new Option(
     "-t, --target <target>",
@@ -33,32 +27,6 @@ const inputs = () =>
     "-i, --input <name=file>",
     "an input tensor as .npy, or a .npz with inputs by name; rows of a batch run one by one (images: not yet)",
   ).argParser(collect);
-
-const grids = () =>
-  new Option(
-    "--quant <tensor=u8@scale,zero>",
-    "put a float tensor on a grid of your own, for all that read it; may be repeated",
-  ).argParser(collect);
-
-const encodings = () =>
-  new Option("--encodings <file>", "quantizers that AIMET wrote beside the model, by tensor name");
-
-const allowFloat = () =>
-  new Option("--allow-float", "let operators without an integer form run in float32, instead of failing");
-const allowFloatAt = () =>
-  new Option("--allow-float-at <name>", "the same for one node or tensor; may be repeated").argParser(
-    collect,
-  );
-
-const calib = () =>
-  new Option(
-    "--calib <data.npz>",
-    "representative inputs: activations without a quantizer get the grid of the values they take on them",
-  );
-const observer = () =>
-  new Option("--observer <name>", "how calibration chooses a range from the values")
-    .choices(["minmax", "percentile", "mse"])
-    .default("minmax");
 
 /** Everything but the actions: `act` starts the command of a module by its exported name. */
 function program(terminal: Terminal, finish: (code: number) => void): Command {
@@ -85,35 +53,22 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
       .option("--json", "print one JSON object instead of text")
       .option("-q, --quiet", "print errors only")
       .option("--debug", "print a stack trace when qc itself fails");
+  const modelCommand = (usage: string, summary: string): Command => withModelOptions(command(usage, summary));
 
-  command("compile <model.onnx>", "compile a model to kernels, packed weights and a typed loader")
+  modelCommand("compile <model.onnx>", "compile a model to kernels, packed weights and a typed loader")
     .addOption(target())
     .option("-o, --output <folder>", "where to write", "dist")
-    .addOption(grids())
-    .addOption(encodings())
-    .addOption(allowFloat())
-    .addOption(allowFloatAt())
-    .addOption(calib())
-    .addOption(observer())
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .option("--threads", "also make modules for several threads, on a shared memory")
     .option("--debug-tensors", "keep every quantizer's tensor, for qc verify")
     .option("--tuning <file>", "use the schedules that qc tune measured")
     .action(act(async (model, options) => (await import("./compile.ts")).compile(model, options, terminal)));
 
-  command("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
+  modelCommand("inspect <model.onnx>", "what is integer, at which widths, at what cost, and what is proved")
     .addOption(target())
-    .addOption(grids())
-    .addOption(encodings())
-    .addOption(allowFloat())
-    .addOption(allowFloatAt())
-    .addOption(calib())
-    .addOption(observer())
     .option("--write <lowered.onnx>", "write the recognized graph as a standard QDQ file")
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./inspect.ts")).inspect(model, options, terminal)));
 
-  command(
+  modelCommand(
     "run <artifact|model.onnx|x.qir> [data]",
     "run an artifact, or a model in the reference interpreter",
   )
@@ -126,12 +81,11 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
         .default("auto"),
     )
     .option("--threads <n>", "threads that compute, for an artifact made with --threads", positive)
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(
       act(async (path, data, options) => (await import("./run.ts")).run(path, data, options, terminal)),
     );
 
-  command("verify <model.onnx>", "compare the artifact with the reference interpreter, bit for bit")
+  modelCommand("verify <model.onnx>", "compare the artifact with the reference interpreter, bit for bit")
     .addOption(target())
     .option(
       "--inputs <data.npz>",
@@ -140,16 +94,11 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--samples <n>", "number of random inputs", positive, 10)
     .option("--seed <n>", "seed of the random inputs", positive, 1)
     .addOption(new Option("--against <peer>", "also compare with another runtime").choices(["onnxruntime"]))
-    .addOption(grids())
-    .addOption(encodings())
-    .addOption(allowFloat())
-    .addOption(allowFloatAt())
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./verify.ts")).verify(model, options, terminal)));
 
-  command(
+  modelCommand(
     "compare <first> [second]",
-    "two models or artifacts on the same inputs, tensor by tensor; the first to differ",
+    "two models or artifacts on the same inputs, tensor by tensor; the first to differ (grids are for the first)",
   )
     .option("--inputs <data.npz>", "inputs by name")
     .option("--samples <n>", "number of random inputs", positive, 10)
@@ -158,13 +107,11 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .addOption(
       new Option("--against <peer>", "run the second model, or the only one, there").choices(["onnxruntime"]),
     )
-    .addOption(grids())
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(
       act(async (a, b, options) => (await import("./compare-command.ts")).compare(a, b, options, terminal)),
     );
 
-  command(
+  modelCommand(
     "bench <artifact|model.onnx>",
     "time one inference, also kernel by kernel or against another runtime",
   )
@@ -173,14 +120,9 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     .option("--seconds <n>", "how long to measure", seconds, 2)
     .option("--threads <n>", "also time that many threads", positive)
     .addOption(new Option("--against <peer>", "time another runtime in turn").choices(["onnxruntime-web"]))
-    .addOption(grids())
-    .addOption(encodings())
-    .addOption(allowFloat())
-    .addOption(allowFloatAt())
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (path, options) => (await import("./bench.ts")).bench(path, options, terminal)));
 
-  command(
+  modelCommand(
     "tune <model.onnx>",
     "measure schedules of each kernel and write down the fastest, for qc compile --tuning",
   )
@@ -191,12 +133,11 @@ function program(terminal: Terminal, finish: (code: number) => void): Command {
     )
     .option("--candidates <n>", "schedules to measure of each kernel", positive, 12)
     .option("--rounds <n>", "samples of each", positive, 21)
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
     .action(act(async (model, options) => (await import("./tune.ts")).tune(model, options, terminal)));
 
   command("opt <x.qir|model.onnx>", "run passes over a module: text in, text out")
     .option("-p, --passes <text>", 'passes in order, with their options: a,b{"option": 1}', "")
-    .option("--batch <n>", "size of a symbolic batch dimension", positive)
+    .addOption(batch())
     .option("--elide", "print long constants as fingerprints")
     .action(act(async (path, options) => (await import("./opt.ts")).opt(path, options, terminal)));
   return root;

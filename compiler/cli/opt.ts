@@ -14,7 +14,7 @@ export interface OptCommand extends CommonOptions {
 const PASS_TEXT: ReadonlySet<string> = new Set(["QC4041", "QC4042"]);
 
 export async function opt(path: string, options: OptCommand, terminal: Terminal): Promise<number> {
-  const module = await readModule(path, options.batch);
+  const module = await readModule(path, options.batch === undefined ? {} : { batch: options.batch });
   const result = module.ok ? runPasses(module.value, options.passes) : fail();
   const diagnostics = [...module.diagnostics, ...result.diagnostics];
   const text = result.ok ? printModule(result.value, { elide: options.elide === true }) : undefined;

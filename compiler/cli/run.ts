@@ -4,9 +4,11 @@ import { join } from "node:path";
 import { carrierOf, rawDtype, type TensorData } from "../../runtime/elements.ts";
 import type { Dtype } from "../../runtime/format.ts";
 import type { ThreadedModel } from "../../runtime/index.ts";
-import { cannotWrite, fail, ok, type Result, runFailed } from "../index.ts";
+import { cannotWrite, fail, type Module, ok, type Result, runFailed } from "../index.ts";
 import { isArtifact, loadStored, openArtifact } from "./artifact.ts";
-import { readModule } from "./model.ts";
+import { modelOptions } from "./calib.ts";
+import { readBytes } from "./external-data.ts";
+import { forModelsOnly, type ModelChoices, readModule, textOptions } from "./model.ts";
 import { writeNpy } from "./npy.ts";
 import { plain, table } from "./print.ts";
 import { inputsOf, runReference } from "./reference.ts";
@@ -14,13 +16,12 @@ import { EXIT, report } from "./report.ts";
 import { asObject, readInputs, samplesOf, type Tensors, type Wanted } from "./tensors.ts";
 import type { CommonOptions, Terminal } from "./terminal.ts";
 
-export interface RunCommand extends CommonOptions {
+export interface RunCommand extends CommonOptions, ModelChoices {
   readonly input?: readonly string[];
   readonly output?: string;
   readonly raw?: boolean;
   readonly backend: "auto" | "baseline" | "relaxed";
   readonly threads?: number;
-  readonly batch?: number;
 }
 
 /** One output over all runs: stacked along a new first axis when there were several rows. */
@@ -43,10 +44,20 @@ const threadsText = (m: ThreadedModel, asked: number | undefined): string =>
     ? ""
     : `, ${m.threads === 1 ? "one thread" : `${m.threads} threads`} (${m.threadsReason})`;
 
+/** The module as the options have it. The interpreter computes what is float in float, allowed or not. */
+async function moduleOf(path: string, choices: RunCommand): Promise<Result<Module>> {
+  const bytes = readBytes(path);
+  if (!(bytes instanceof Uint8Array)) return fail(bytes);
+  const given = path.endsWith(".qir") ? textOptions(path, choices) : await modelOptions(path, bytes, choices);
+  const module = given.ok ? await readModule(path, given.value) : given;
+  const diagnostics = [...given.diagnostics, ...module.diagnostics];
+  return module.ok ? ok(module.value, diagnostics) : fail(...module.diagnostics);
+}
+
 async function open(path: string, options: RunCommand): Promise<Result<Runnable>> {
   const raw = options.raw === true;
   if (!isArtifact(path)) {
-    const module = await readModule(path, options.batch);
+    const module = await moduleOf(path, options);
     if (!module.ok) return module;
     return ok(
       {
@@ -62,7 +73,8 @@ async function open(path: string, options: RunCommand): Promise<Result<Runnable>
       module.diagnostics,
     );
   }
-  const stored = openArtifact(path);
+  const fits = forModelsOnly(path, options);
+  const stored = fits.ok ? openArtifact(path) : fits;
   if (!stored.ok) return stored;
   const loaded = await loadStored(stored.value, {
     raw,

@@ -17,8 +17,9 @@ import {
   tuningFile,
 } from "../index.ts";
 import { quantile, type Spread, spreadOf } from "./bench/sampling.ts";
-import { externalDataBeside, readBytes } from "./external-data.ts";
-import { type ModelChoices, modelChoices } from "./model.ts";
+import { modelOptions } from "./calib.ts";
+import { readBytes } from "./external-data.ts";
+import type { ModelChoices } from "./model.ts";
 import { plain, plural, table } from "./print.ts";
 import { EXIT, report } from "./report.ts";
 import { type CommonOptions, progress, type Terminal } from "./terminal.ts";
@@ -171,17 +172,15 @@ export function tuneText({ outcomes, refused }: Tuned): string {
 export async function tune(path: string, options: TuneCommand, terminal: Terminal): Promise<number> {
   const bytes = readBytes(path);
   if (!(bytes instanceof Uint8Array)) return report(terminal, options, [bytes]);
+  const choices = await modelOptions(path, bytes, options);
+  if (!choices.ok) return report(terminal, options, choices.diagnostics);
   const meter = progress(terminal, options);
-  const compiled = await compileModel(bytes, {
-    target: options.target,
-    path,
-    external: externalDataBeside(path),
-    ...modelChoices(options),
-    onPhase: meter.phase,
-  });
+  const made = { target: options.target, ...choices.value, onPhase: meter.phase };
+  const compiled = await compileModel(bytes, made);
+  const found = [...choices.diagnostics, ...compiled.diagnostics];
   if (!compiled.ok) {
     meter.done();
-    return report(terminal, options, compiled.diagnostics);
+    return report(terminal, options, found);
   }
   const opened = options.engine === "node" ? ok(nodeEngine()) : await chromiumEngine();
   if (!opened.ok) {
@@ -192,7 +191,7 @@ export async function tune(path: string, options: TuneCommand, terminal: Termina
   const tuned = await measureAll(tunablesOf(compiled.value), engine, options, meter.phase);
   engine.close();
   meter.done();
-  if (!tuned.ok) return report(terminal, options, [...compiled.diagnostics, ...tuned.diagnostics]);
+  if (!tuned.ok) return report(terminal, options, [...found, ...tuned.diagnostics]);
   const { outcomes, refused } = tuned.value;
   const cpu = cpus()[0]?.model.trim() ?? "unknown";
   const file = tuningFile({ engine: engine.name, cpu, entries: outcomes.map(entryOf) });
@@ -200,7 +199,7 @@ export async function tune(path: string, options: TuneCommand, terminal: Termina
     writeFileSync(options.output, `${JSON.stringify(file, undefined, 1)}\n`);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    return report(terminal, options, [...compiled.diagnostics, cannotWrite(options.output, code)]);
+    return report(terminal, options, [...found, cannotWrite(options.output, code)]);
   }
   const kernels = outcomes.map((o) => ({
     ...entryOf(o),
@@ -209,7 +208,7 @@ export async function tune(path: string, options: TuneCommand, terminal: Termina
     chosen: o.tunable.candidates[0]!.schedule,
   }));
   const facts = { engine: engine.name, cpu, file: options.output, kernels, refused };
-  const code = report(terminal, options, compiled.diagnostics, facts);
+  const code = report(terminal, options, found, facts);
   if (code !== EXIT.ok || options.json || options.quiet) return code;
   terminal.out(tuneText(tuned.value));
   terminal.err(`${engine.name}, ${cpu}\n`);

@@ -2,10 +2,11 @@
 import type { TensorData } from "../../runtime/elements.ts";
 import type { PortLayout, WasmTarget } from "../../runtime/format.ts";
 import { type Compiled, compileModel, type Diagnostic, fail, ok, type Result } from "../index.ts";
+import { modelOptions } from "./calib.ts";
 import { compareExact, compareSample, type Subject, subjectsOf, type Verdict } from "./compare.ts";
-import { externalDataBeside, readBytes } from "./external-data.ts";
+import { readBytes } from "./external-data.ts";
 import { count, type Histogram, histogramText } from "./histogram.ts";
-import { choicesFrom, type ModelChoices } from "./model.ts";
+import type { ModelChoices } from "./model.ts";
 import type { NpyArray } from "./npy.ts";
 import { onnxruntime, type Peer } from "./peer.ts";
 import { countText, plain, plural, table } from "./print.ts";
@@ -131,13 +132,11 @@ const byName = (results: readonly Named[]): ReadonlyMap<string, TensorData> =>
 /** The artifact as shipped, and the debug build with every quantizer's tensor; the first error ends it. */
 async function build(path: string, bytes: Uint8Array, options: VerifyCommand, onPhase: (p: string) => void) {
   const { target } = options;
-  const choices = choicesFrom(options);
+  const choices = await modelOptions(path, bytes, options);
   if (!choices.ok) return choices;
   const one = (debug: boolean) =>
     compileModel(bytes, {
       target,
-      path,
-      external: externalDataBeside(path),
       ...choices.value,
       debug,
       onPhase,
@@ -150,7 +149,7 @@ async function build(path: string, bytes: Uint8Array, options: VerifyCommand, on
     { compiled: shipped.value, ...(await subjectsOf(shipped.value, "")) },
     { compiled: debug.value, ...(await subjectsOf(debug.value, ", every quantizer")) },
   ];
-  return ok(parts, shipped.diagnostics);
+  return ok(parts, [...choices.diagnostics, ...shipped.diagnostics]);
 }
 
 export async function verify(path: string, options: VerifyCommand, terminal: Terminal): Promise<number> {

@@ -85,3 +85,14 @@ export const tensorsDiffer = (
       ],
     },
   );
+
+/** Options that say what a model means, with an artifact or a module in text form. `options`: as they are written. */
+export const forModels = (path: string, options: readonly string[]): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC5015",
+    `${options.join(", ")}: only for an ONNX model, which ${quote(path)} is not`,
+    {
+      fixes: ["give the model itself, or leave the options out"],
+    },
+  );

@@ -306,7 +306,7 @@ describe.skipIf(!zooIsThere)(
     test.each([...targets.entries()])("%s", (_, target) => {
       const imported = importModel(loadModelBytes("int8-qdq/mlperf_kws_dscnn"), {});
       if (!imported.ok) throw new Error("import");
-      const choices = { keepQuantizers: false, foldConstants: true, grids: [] };
+      const choices = { keepQuantizers: false, foldConstants: true };
       const passes = [...integerPasses(choices), ...provingPasses(choices), ...kernelPasses];
       const fused = runPipeline(imported.value, passes);
       if (!fused.ok) throw new Error("passes");
