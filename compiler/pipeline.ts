@@ -15,10 +15,13 @@ import { recognizeQuantizers } from "./passes/recognize-quantizers.ts";
 import { shrinkTables } from "./passes/shrink-tables.ts";
 import { simplifyThresholds } from "./passes/simplify-thresholds/index.ts";
 import { signed, unsigned } from "./passes/unsigned.ts";
+import { widenOperands } from "./passes/widen-operands.ts";
 
 export interface PipelineChoices {
   /** Keep every quantizer's tensor as an extra result. */
   readonly keepQuantizers?: boolean;
+  /** Grids for tensors without: `tensor=u8@scale,zero`. */
+  readonly grids?: readonly string[];
   /** Let ops without an integer form run in float32: all, or those of these node and tensor names. Default false. */
   readonly allowFloat?: boolean | readonly string[];
   /** Fold constant channels. Default true. */
@@ -28,8 +31,10 @@ export interface PipelineChoices {
 /** The integer graph: exact, NHWC, not yet reduced. */
 export const integerPasses = ({
   keepQuantizers = false,
+  grids = [],
   allowFloat = false,
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
+  { pass: insertQuantizers, options: { grids } }, //   grids given by the user
   recognizeQuantizers, //                               arithmetic that quantizes → quantizers
   recognizeNormalizations, //                           means, squares and roots → float.normalize
   hoistScales, //                                       scales of the run leave products of integers
@@ -49,6 +54,7 @@ export const provingPasses = ({
   ...(foldConstants ? [foldConstantChannels] : []), // channels that can reach one value vanish
   narrowTypes, //                                      declared widths become proved widths
   shrinkTables, //                                     16-bit tables keep what can be reached
+  widenOperands, //                                    activations of wide weights → 16 bits
   certify, //                                          exact requantizations → certified multiply, add, shift
 ];
 
@@ -79,6 +85,7 @@ export const allPasses: readonly Pass[] = [
   foldConstantChannels,
   narrowTypes,
   shrinkTables,
+  widenOperands,
   certify,
   signed,
   fuseKernels,

@@ -248,9 +248,6 @@ export const notCertified = (
         text: `channel ${channel}, accumulator ${a.join(", ")}: exact ${expected}${got === null ? "" : `, best integer form ${got}`}`,
       },
     ],
-    ...(a.length > 1 && {
-      fixes: ["add a quantizer to the parts of the sum: each then has one float32 scale"],
-    }),
   });
 
 /** The op is exact in the integer graph, but no kernel family runs it yet. */
@@ -264,6 +261,18 @@ export const noKernel = (op: Op): Diagnostic =>
       fixes: ["run it with the reference interpreter (qc run), or cut the graph around it"],
     },
   );
+
+/** Weights of a product that its kernels cannot hold. */
+export const wideWeights = (op: Op, weights: Value): Diagnostic =>
+  diagnostic("error", "QC2114", "no integer kernel for weights of more than 16 bits yet", {
+    ...locOf(op),
+    tensor: weights.name,
+    notes: [{ label: "weights", text: typeText(weights.type) }],
+    fixes: [
+      "quantize the weights to 16 bits or fewer",
+      "run it with the reference interpreter (qc run), or cut the graph around it",
+    ],
+  });
 
 /** A constant that no exact arithmetic can hold. */
 export const constantNotFinite = (op: Op, index: number, value: number): Diagnostic =>

@@ -5,7 +5,31 @@ import { f, type GraphCase, graphCase, image, many, x, y } from "./case.ts";
 const conv3 = (g: GraphBuilder, t: string, attributes = {}) =>
   g.op("Conv", [t, g.weights([5, 4, 3, 3])], { pads: [1, 1, 1, 1], ...attributes });
 
+/** Weights of so many bits on bytes: one product each of a few rows, of one row, and convolutions. */
+const wide = (bits: number, errors?: readonly string[]): GraphCase =>
+  graphCase(
+    `weights of ${bits} bits`,
+    (g) => {
+      const weights = (shape: readonly number[]): string => {
+        const size = shape.reduce((a, b) => a * b, 1);
+        const most = 2 ** (bits - 1) - 1;
+        const q = many(size, (i) => Math.floor(Math.sin(7 * i + 1) * most));
+        return g.dq(g.constant("int32", shape, q), 2 ** -bits, 0, { type: "int32" });
+      };
+      const pixels = x(g);
+      return [
+        ...y(g, g.op("MatMul", [x(g, [9, 16]), weights([16, 12])])),
+        ...y(g, g.op("MatMul", [x(g, [1, 64]), weights([64, 12])])),
+        ...y(g, g.op("Conv", [pixels, weights([5, 4, 3, 3])])),
+        ...y(g, g.op("Conv", [pixels, weights([4, 1, 3, 3])], { group: 4 })),
+      ];
+    },
+    errors ? { errors } : { saturates: bits < 10 },
+  );
+
 export const linearCases: readonly GraphCase[] = [
+  ...[9, 10, 12, 16].map((bits) => wide(bits)),
+  wide(18, new Array<string>(4).fill("QC2114")),
   graphCase("conv, weights and outputs per channel", (g) => [
     g.q(
       g.op("Conv", [x(g), g.weights([5, 4, 3, 3], [0.01, 0.02, 0.001, 0.3, 0.005])]),
