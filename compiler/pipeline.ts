@@ -20,8 +20,6 @@ import { widenOperands } from "./passes/widen-operands.ts";
 export interface PipelineChoices {
   /** Keep every quantizer's tensor as an extra result. */
   readonly keepQuantizers?: boolean;
-  /** Grids for tensors without: `tensor=u8@scale,zero`. */
-  readonly grids?: readonly string[];
   /** Let ops without an integer form run in float32: all, or those of these node and tensor names. Default false. */
   readonly allowFloat?: boolean | readonly string[];
   /** Fold constant channels. Default true. */
@@ -31,10 +29,8 @@ export interface PipelineChoices {
 /** The integer graph: exact, NHWC, not yet reduced. */
 export const integerPasses = ({
   keepQuantizers = false,
-  grids = [],
   allowFloat = false,
 }: PipelineChoices = {}): readonly (Pass | PassUse)[] => [
-  { pass: insertQuantizers, options: { grids } }, //   grids given by the user
   recognizeQuantizers, //                               arithmetic that quantizes → quantizers
   recognizeNormalizations, //                           means, squares and roots → float.normalize
   hoistScales, //                                       scales of the run leave products of integers

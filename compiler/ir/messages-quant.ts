@@ -248,6 +248,9 @@ export const notCertified = (
         text: `channel ${channel}, accumulator ${a.join(", ")}: exact ${expected}${got === null ? "" : `, best integer form ${got}`}`,
       },
     ],
+    ...(a.length > 1 && {
+      fixes: ["add a quantizer to the parts of the sum: each then has one float32 scale"],
+    }),
   });
 
 /** The op is exact in the integer graph, but no kernel family runs it yet. */
