@@ -35,10 +35,15 @@ function widen(func: Func): { func: Func; diagnostics: Diagnostic[] } {
     const [x, ...rest] = operands;
     const { shape, elem } = x!.type;
     if (elem.kind !== "int" || elem.bits > 8) return undefined;
-    const widened = b.add1("qc.clamp", [x!], { lo: intMin(elem), hi: intMax(elem) }, {
-      types: [tensor(shape, int(true, 9))],
-      ...(op.loc ? { loc: op.loc } : {}),
-    });
+    const widened = b.add1(
+      "qc.clamp",
+      [x!],
+      { lo: intMin(elem), hi: intMax(elem) },
+      {
+        types: [tensor(shape, int(true, 9))],
+        ...(op.loc ? { loc: op.loc } : {}),
+      },
+    );
     return [
       b.add1(op.name, [widened, ...rest], op.attrs, {
         types: op.results.map((r) => r.type),
