@@ -137,32 +137,19 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
   const slot = (b: Block, index: Expr): Expr =>
     ring === 1 ? c32(0) : b.bind(scale(op("and.i32", [index, c32(ring - 1)]), rowBytes), "slot");
 
-  /** Of `count` columns of one block. */
-  const fillBlock = (
-    b: Block,
-    { read, halves }: ChannelBlock,
-    places: readonly Expr[],
-    to: Expr,
-    count: number,
-  ): void => {
-    for (let c = 0; c < count; c++) {
-      const bytes = places.map((at) => b.bind(read(b, at, d.origin + c * d.x.strides[2]!), "r"));
-      const both = interleave(b, bytes, d.group, zero, false);
-      for (const h of halves)
-        b.push(store(scratch, to, both[h]!, { offset: c * COLUMN_BYTES + h * VECTOR_BYTES }));
-    }
+  /** One column of a block, from its rows' pixels at `places`. */
+  const fillBlock = (b: Block, { read, halves }: ChannelBlock, places: readonly Expr[], to: Expr): void => {
+    const bytes = places.map((at) => b.bind(read(b, at, d.origin), "r"));
+    const both = interleave(b, bytes, d.group, zero, false);
+    for (const h of halves) b.push(store(scratch, to, both[h]!, { offset: h * VECTOR_BYTES }));
   };
-  /** Of `count` columns of two neighbouring blocks. */
-  const fillTwo = (b: Block, places: readonly Expr[], to: Expr, count: number): void => {
-    for (let c = 0; c < count; c++) {
-      const bytes = places.map((at) =>
-        b.bind(load("i8x16", d.x.buffer, at, d.origin + c * d.x.strides[2]!), "r"),
-      );
-      for (const block of [0, 1])
-        interleave(b, bytes, d.group, zero, block === 1).forEach((v, h) => {
-          b.push(store(scratch, to, v, { offset: block * ringBytes + c * COLUMN_BYTES + h * VECTOR_BYTES }));
-        });
-    }
+  /** One column of two neighbouring blocks. */
+  const fillTwo = (b: Block, places: readonly Expr[], to: Expr): void => {
+    const bytes = places.map((at) => b.bind(load("i8x16", d.x.buffer, at, d.origin), "r"));
+    for (const block of [0, 1])
+      interleave(b, bytes, d.group, zero, block === 1).forEach((v, h) => {
+        b.push(store(scratch, to, v, { offset: block * ringBytes + h * VECTOR_BYTES }));
+      });
   };
 
   /** Interleaves the rows of ring row `index`; what lies beyond the last row or column repeats it, with zero weights. */
@@ -175,11 +162,10 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
       const row = flat ? first : op("min_s.i32", [add(first, t), c32(last)]);
       return b.bind(add(channels.from, scale(row, rowStep)), "ra");
     });
-    /** `count` columns from `col` on. */
-    const columnsFrom = (inner: Block, col: Expr, places: readonly Expr[], count: number): void => {
+    const fillColumn = (inner: Block, col: Expr, places: readonly Expr[]): void => {
       const target = inner.bind(add(to, scale(col, COLUMN_BYTES)), "to");
       if (d.blocks === 1) {
-        fillBlock(inner, channels, places, target, count);
+        fillBlock(inner, channels, places, target);
         return;
       }
       inner.loop(
@@ -188,28 +174,24 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
         1,
         (two, pairs) => {
           const moved = places.map((at) => pairs.bind(add(at, scale(two, 2 * CHANNELS)), "ra"));
-          fillTwo(pairs, moved, pairs.bind(add(target, scale(two, 2 * ringBytes)), "to"), count);
+          fillTwo(pairs, moved, pairs.bind(add(target, scale(two, 2 * ringBytes)), "to"));
         },
         "two",
       );
     };
     const shift = flat ? d.dilation : 0;
     const inside = Math.min(columns, Math.max(0, lastColumn - (d.group - 1) * shift + 1));
-    const within = (first: number, end: number, count: number): void =>
-      b.loop(
-        first,
-        end,
-        count,
-        (col, inner) => {
-          const at = inner.bind(scale(col, pixelStep), "at");
-          const places = members.map((t) => inner.bind(add(add(rows[t]!, at), t * shift * pixelStep), "ra"));
-          columnsFrom(inner, col, places, count);
-        },
-        "col",
-      );
-    const together = inside - (inside % FILLED);
-    within(0, together, FILLED);
-    within(together, inside, 1);
+    b.loop(
+      0,
+      inside,
+      1,
+      (col, inner) => {
+        const at = inner.bind(scale(col, pixelStep), "at");
+        const places = members.map((t) => inner.bind(add(add(rows[t]!, at), t * shift * pixelStep), "ra"));
+        fillColumn(inner, col, places);
+      },
+      "col",
+    );
     b.loop(
       inside,
       columns,
@@ -219,7 +201,7 @@ export function rowsEmitter(outer: Block, d: DepthwiseRows): RowsEmitter {
           const c = op("min_s.i32", [add(col, t * shift), c32(lastColumn)]);
           return inner.bind(add(rows[t]!, scale(c, pixelStep)), "ra");
         });
-        columnsFrom(inner, col, places, 1);
+        fillColumn(inner, col, places);
       },
       "col",
     );
@@ -336,9 +318,6 @@ interface Places {
   readonly slots: readonly Expr[];
   readonly shift: Expr;
 }
-
-/** Columns interleaved per turn. */
-const FILLED = 4;
 
 /** Vectors of weights up to which the row groups of a tile are written out one after another. */
 const WRITTEN_OUT = 12;
