@@ -19,6 +19,9 @@ import { solveWide } from "./wide.ts";
 /** Shifts tried for a single constant when boundaries round both ways: only a tilt of the slope can help, and it shows early. */
 const TILT_SHIFT = 40;
 
+/** Operands beyond which a search among the narrower classes is not worth its time. */
+const MANY = 8;
+
 const CLASSES: readonly RescaleClass[] = ["i32", "hi32", "limb", "wide"];
 
 /**
@@ -38,6 +41,11 @@ export function certify(
   const [{ lo, hi }] = specs as readonly [RequantSpec];
   const facts: TensorFacts = { ranges, lo, hi };
   const tried = new Set(options.classes ?? CLASSES);
+
+  // Of many operands the exact sum is the sooner found, and no slower.
+  const many = specs[0]!.scales.length > MANY && tried.has("wide") ? solveWide(specs, ranges) : null;
+  if (many !== null && typeof many !== "string")
+    return { ok: true, rescale: many.rescale, certificate: many.certificate };
 
   const floor = specs.map((spec, i) =>
     buildProblem(spec, ranges[i] as readonly IntRange[], spec.rounding, shiftAfter(spec), lo, hi),
@@ -85,7 +93,7 @@ export function certify(
     const wideTie = tied && pairSolved ? toLimb(pairSolved, { ...facts, tie: tied.tie }, 64) : null;
     if (tied && wideTie !== null) return finish(wideTie, tied.channels, ranges);
   }
-  const sum = tried.has("wide") ? solveWide(specs, ranges) : null;
+  const sum = many ?? (tried.has("wide") ? solveWide(specs, ranges) : null);
   if (sum !== null && typeof sum !== "string")
     return { ok: true, rescale: sum.rescale, certificate: sum.certificate };
   const failed = "failed" in single ? single.failed : 0;

@@ -6,7 +6,6 @@ import {
   add,
   bitLength,
   ceilDiv,
-  div,
   floor,
   floorDiv,
   maxBig,
@@ -149,8 +148,11 @@ function sumOf(spec: RequantSpec, ranges: readonly IntRange[]): Sum | null {
   // An operand that is always 0 may have any scale.
   const idle = (i: number): boolean => ranges[i]?.min === 0 && ranges[i]?.max === 0;
   const live = spec.scales.map((s, i) => (idle(i) ? rational(0n) : s));
-  const step = live.reduce(commonStep, rational(0n));
-  const factors = step.num === 0n ? live.map(() => 0n) : live.map((s) => div(s, step).num);
+  const whole = live.reduce((d, s) => (d % s.den === 0n ? d : (d / gcd(d, s.den)) * s.den), 1n);
+  const multiples = live.map((s) => s.num * (whole / s.den));
+  const common = multiples.reduce(gcd, 0n);
+  const step = rational(common, whole);
+  const factors = common === 0n ? multiples : multiples.map((x) => x / common);
   if (factors.some((f) => bitLength(f) > 53)) return null;
   let min = 0n;
   let max = 0n;
@@ -164,11 +166,6 @@ function sumOf(spec: RequantSpec, ranges: readonly IntRange[]): Sum | null {
     size += maxBig(...(ends.map((e) => (e < 0n ? -e : e)) as [bigint, bigint]));
   }
   return bitLength(size) > SUM_BITS ? null : { factors: factors.map(Number), step, min, max };
-}
-
-/** Greatest rational of which both are integer multiples, not negative. */
-function commonStep(a: Rational, b: Rational): Rational {
-  return rational(gcd(a.num * b.den, b.num * a.den), a.den * b.den);
 }
 
 function gcd(a: bigint, b: bigint): bigint {
@@ -238,10 +235,19 @@ function fromThresholds(
     ties,
     window: (w, n) => {
       const unit = BigInt(n);
-      const ends = (list: typeof lower): bigint[] => list.map(({ k, at }) => (k << unit) - at * w);
-      const from = lower.length === 0 ? null : ends(lower).reduce(maxBig);
-      const to = upper.length === 0 ? null : ends(upper).reduce(minBig) - 1n;
-      if (from !== null && to !== null) return from <= to ? { lo: from, hi: to } : null;
+      let from: bigint | null = null;
+      for (const { k, at } of lower) {
+        const end = (k << unit) - at * w;
+        if (from === null || end > from) from = end;
+      }
+      let to: bigint | null = null;
+      for (const { k, at } of upper) {
+        const end = (k << unit) - at * w - 1n;
+        if (to !== null && end >= to) continue;
+        to = end;
+        if (from !== null && to < from) return null;
+      }
+      if (from !== null && to !== null) return { lo: from, hi: to };
       const size = (1n << unit) - 1n;
       if (from !== null) return { lo: from, hi: from + size };
       return to === null ? { lo: 0n, hi: size } : { lo: to - size, hi: to };
