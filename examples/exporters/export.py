@@ -1,6 +1,6 @@
 """
 One small file per exporter and option, with generator versions: `python export.py` rewrites `models/` and `versions.json`.
-Needs torch, onnx, onnxruntime and onnxscript. What qc makes of each file is in `outcomes.json`, which `npm test` checks.
+Needs torch, onnx, onnxruntime, onnxscript and transformers. What qc makes of each file is in `outcomes.json`, which `npm test` checks.
 """
 
 import json
@@ -15,6 +15,7 @@ import onnx
 import onnxruntime as ort
 import onnxscript
 import torch
+import transformers
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -92,6 +93,12 @@ def from_torch() -> None:
     dynamo("dynamo_bitlinear", seeded(net.BitLinear), (1, 16))
 
 
+def from_transformers() -> None:
+    with torch.compiler.set_stance("force_eager"):
+        dynamo("transformers_bitnet_packed", seeded(lambda: net.BitNet(packed=True)), (1, 6, 32))
+        dynamo("transformers_bitnet_online", seeded(lambda: net.BitNet(packed=False)), (1, 6, 32))
+
+
 def in_blocks(name: str, source: pathlib.Path, folder=OUT, **options) -> pathlib.Path:
     path = folder / f"{name}.onnx"
     q = MatMulNBitsQuantizer(onnx.load(source), block_size=16, **options)
@@ -132,6 +139,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     SCRATCH.mkdir(parents=True, exist_ok=True)
     from_torch()
+    from_transformers()
     from_onnxruntime()
     for path in SCRATCH.iterdir():
         path.unlink()
@@ -139,6 +147,7 @@ def main() -> None:
     versions = {
         "python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__,
         "onnxruntime": ort.__version__, "onnxscript": onnxscript.__version__,
+        "transformers": transformers.__version__,
     }
     (OUT.parent / "versions.json").write_text(json.dumps(versions, indent=2) + "\n")
 

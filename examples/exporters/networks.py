@@ -145,3 +145,42 @@ class BitLinear(nn.Module):
             mean = layer.weight.abs().mean().clamp(min=1e-5)
             x = torch.relu(nn.functional.linear(x, (layer.weight / mean).round().clamp(-1, 1) * mean))
         return x
+
+
+class RmsNorm(nn.Module):
+    """As in Llama and BitNet."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1.5, size))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        variance = x.to(torch.float32).pow(2).mean(-1, keepdim=True)
+        return self.weight * (x * torch.rsqrt(variance + 1e-6))
+
+
+class BitNet(nn.Module):
+    """
+    A feed-forward block of BitNet b1.58 2B4T, of the layers that transformers puts in: ternary weights, packed four to a byte
+    or made from floats, and rows of activations as bytes.
+    """
+
+    def __init__(self, packed: bool) -> None:
+        super().__init__()
+        from transformers.integrations.bitnet import AutoBitLinear, BitLinear, pack_weights
+
+        def layer(inputs: int, outputs: int) -> nn.Module:
+            if packed:
+                made = BitLinear(inputs, outputs, bias=False, dtype=torch.float32)
+                made.weight = pack_weights(torch.randint(-1, 2, (outputs, inputs)).float())
+                made.weight_scale = torch.tensor([3.7])
+            else:
+                made = AutoBitLinear(inputs, outputs, bias=False, dtype=torch.float32, online_quant=True)
+            made.rms_norm = RmsNorm(inputs)
+            return made
+
+        self.up = layer(32, 64)
+        self.down = layer(64, 16)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(torch.relu(self.up(x)) ** 2)

@@ -159,6 +159,8 @@ test.each([
   ["ort_residual_dynamic", 28_552, 0],
   ["ort_curves_dynamic", 13_884, 0],
   ["ort_block_dynamic", 13_440, 1152],
+  ["transformers_bitnet_packed", 18_432, 0],
+  ["transformers_bitnet_online", 18_432, 0],
 ])("%s", async (file, all, float) => {
   const artifact = await compileBytes(exported(file), { allowFloat: true });
   const size = artifact.manifest.inputs[0]!.shape.reduce((a, b) => a * b, 1);

@@ -13,7 +13,9 @@ const EXTREMES: ReadonlySet<string> = new Set([
 ]);
 const BESIDE: ReadonlySet<string> = new Set(["float.abs", "float.neg", "layout.reshape", "layout.transpose"]);
 /** Ops between a tensor and its scale. */
-const FAR = 12;
+const FAR = 8;
+/** Tensors looked at for one finding. */
+const MANY = 64;
 
 const passes = (op: Op): boolean =>
   EXTREMES.has(op.name) || hasTrait(op, "elementwise") || hasTrait(op, "movement");
@@ -22,7 +24,7 @@ const passes = (op: Op): boolean =>
 function extremeFor(ctx: Context, x: Value): Op | undefined {
   const seen = new Set<Value>();
   const walk = (v: Value, extreme: Op | undefined, far: number): Op | undefined => {
-    if (far === FAR || seen.has(v)) return undefined;
+    if (far === FAR || seen.has(v) || seen.size > MANY) return undefined;
     seen.add(v);
     for (const op of ctx.users(v)) {
       const scales =
@@ -38,7 +40,38 @@ function extremeFor(ctx: Context, x: Value): Op | undefined {
   return walk(x, undefined, 0);
 }
 
-/** The finding about `op`, or a better one where what it computes is a scale of the run. */
+/** DynamicQuantizeLinear takes both ends of the range itself. */
+const quantizerOf = (ctx: Context, x: Value): Op | undefined =>
+  ctx.users(x).find((op) => op.name === "float.reduce_max" || op.name === "float.reduce_min") ??
+  extremeFor(ctx, x);
+
+/** Ops that a tensor goes through before it is quantized. */
+const before = (op: Op): boolean =>
+  hasTrait(op, "elementwise") ||
+  hasTrait(op, "movement") ||
+  op.name === "float.normalize" ||
+  op.name === "float.softmax";
+
+interface Found {
+  readonly op: Op;
+  readonly tensor: string;
+}
+
+/** The first tensor from `x` on that is quantized by a scale of its own. */
+function quantizedAhead(ctx: Context, x: Value, far = 0, seen = new Set<Value>()): Found | undefined {
+  if (seen.has(x) || seen.size > MANY) return undefined;
+  seen.add(x);
+  const op = quantizerOf(ctx, x);
+  if (op) return { op, tensor: x.name };
+  if (far === FAR) return undefined;
+  for (const user of ctx.users(x)) {
+    const found = before(user) ? quantizedAhead(ctx, user.results[0]!, far + 1, seen) : undefined;
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** The finding about `op`, or a better one where what it computes is quantized by a scale of the run, or is one. */
 export function explained(ctx: Context, op: Op, d: Diagnostic): Diagnostic {
   if (d.code !== "QC2101") return d;
   // With constant parameters, quantizers are not made of arithmetic.
@@ -54,5 +87,6 @@ export function explained(ctx: Context, op: Op, d: Diagnostic): Diagnostic {
     const made = ctx.definition(x);
     x = made && BESIDE.has(made.name) ? made.operands[0] : undefined;
   }
-  return d;
+  const ahead = before(op) ? quantizedAhead(ctx, op.results[0]!) : undefined;
+  return ahead ? runtimeScale(ahead.op, ahead.tensor) : d;
 }
