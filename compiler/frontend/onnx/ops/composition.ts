@@ -18,7 +18,7 @@ function logSumExp(n: NodeImport, x: Operand, axes: readonly number[]) {
   return { top, moved, log: op(n, "log", sum) };
 }
 
-function logSoftmax(n: NodeImport, x: Operand, axis: number): Operand {
+export function logSoftmax(n: NodeImport, x: Operand, axis: number): Operand {
   const { moved, log } = logSumExp(n, x, [axis]);
   return op(n, "sub", moved, log);
 }

@@ -7,7 +7,16 @@ import {
   unsupportedType,
 } from "../../../ir/messages.ts";
 import { saturates } from "../../../ir/messages-float.ts";
-import { I32, type IntType, intMax, intMin, type QuantType, sizeOf, tensor } from "../../../ir/types.ts";
+import {
+  I32,
+  type IntType,
+  intMax,
+  intMin,
+  intTypeFor,
+  type QuantType,
+  sizeOf,
+  tensor,
+} from "../../../ir/types.ts";
 import {
   elementOf,
   isFloatDtype,
@@ -150,6 +159,17 @@ function toIntegers(n: NodeImport, x: ValueOperand, to: DataType): Operand {
   };
   const cut = append(n, "float.to_int", [x], [x.value], attrs, tensor(x.shape, elem));
   return valueOperand(elem === target ? cut : cast(n, cut, target), to);
+}
+
+/** Whole floats as indices 0 … hi; what is outside is the nearest of them. */
+export function castFloats(n: NodeImport, x: Operand, hi: number): Operand {
+  if (x.kind === "constant") {
+    const inside = Float64Array.from(x.constant.dense.data, (v) => Math.min(Math.max(Math.trunc(v), 0), hi));
+    return constantOperand(makeConstant("int64", x.shape, inside));
+  }
+  const elem = intTypeFor(0, hi)!;
+  const attrs = { axis: 0, scales: [1], zeros: [0], lo: 0, hi, rounding: "down", order: "round_then_shift" };
+  return valueOperand(append(n, "float.to_int", [x], [x.value], attrs, tensor(x.shape, elem)), "int64");
 }
 
 function castConstant(n: NodeImport, x: Operand & { readonly kind: "constant" }, to: DataType) {

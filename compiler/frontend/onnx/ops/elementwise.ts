@@ -28,6 +28,13 @@ const UNARY = {
   Sign: "sign",
   Sin: "sin",
   Cos: "cos",
+  Asin: "asin",
+  Acos: "acos",
+  Atan: "atan",
+  Sinh: "sinh",
+  Asinh: "asinh",
+  Acosh: "acosh",
+  Atanh: "atanh",
   HardSwish: "hard_swish",
   Mish: "mish",
 } as const;

@@ -11,10 +11,12 @@ import { einsumImporters } from "./einsum.ts";
 import { elementwiseImporters } from "./elementwise.ts";
 import { fakeQuantizeImporters } from "./fake-quantize.ts";
 import { floatQuantImporters } from "./float-quant.ts";
+import { gridSampleImporters } from "./grid-sample.ts";
 import { indexingImporters } from "./indexing.ts";
 import { intArithmeticImporters } from "./int-arithmetic.ts";
 import { integerImporters } from "./integer.ts";
 import { logicImporters } from "./logic.ts";
+import { lossImporters } from "./loss.ts";
 import { matmulImporters } from "./matmul.ts";
 import { multiThresholdImporters } from "./multi-threshold.ts";
 import { nbitsImporters } from "./nbits.ts";
@@ -61,6 +63,8 @@ export const IMPORTERS: readonly Importer[] = [
   ...intArithmeticImporters,
   ...indexingImporters,
   ...cumulateImporters,
+  ...lossImporters,
+  ...gridSampleImporters,
 ];
 
 const key = (domain: string, op: string): string => `${domain}\n${op}`;

@@ -42,6 +42,10 @@ export function compare(n: NodeImport, relation: Relation, a: Operand, b: Operan
 export const numberLike = (like: Operand, value: number): Operand =>
   constantOperand(makeConstant(like.dtype, [], [value]));
 
+/** 1 where the integer is that number. */
+export const isEqualTo = (n: NodeImport, x: Operand, value: number): Operand =>
+  compare(n, "equal", x, constantOperand(makeConstant("int64", [], [value])));
+
 /** 1 where x is 0. */
 export const isZero = (n: NodeImport, x: Operand): Operand => compare(n, "equal", x, numberLike(x, 0));
 

@@ -283,6 +283,9 @@ const CASES: readonly Case[] = [
   c("LpNormalization", 1, [[2, 3, 4]], { axis: 2, p: 1 }),
   c("Tan", 7, [[2, 3]]),
   c("Cosh", 9, [[2, 3]]),
+  ...["Asin", "Acos", "Atan"].map((op) => c(op, 7, [[2, 3]])),
+  ...["Sinh", "Asinh", "Atanh"].map((op) => c(op, 9, [[2, 3]])),
+  c("Acosh", 9, [[2, 3]], {}, { of: (x) => 1 + x * x }),
   c(
     "LSTM",
     14,
@@ -415,6 +418,10 @@ test("each importer is exercised", () => {
     "MatMulNBits",
     "GatherBlockQuantized",
     // the standard's node tests, through the interpreter (compiler/frontend/node-tests.test.ts) and through wasm
+    "NegativeLogLikelihoodLoss",
+    "SoftmaxCrossEntropyLoss",
+    "GridSample",
+    "AffineGrid",
     "GatherElements",
     "GatherND",
     "Scatter",

@@ -14,6 +14,7 @@ import { fillHalo } from "../halo.ts";
 import type { Layout } from "../layout.ts";
 import type { Lowered, Stage } from "../stage.ts";
 import * as fn from "./functions.ts";
+import * as inverse from "./functions-inverse.ts";
 import { integerLanes, intLanes } from "./int-lanes.ts";
 import {
   and,
@@ -89,6 +90,13 @@ export const lanesOf: { readonly [op: string]: Lanes } = {
   "float.sign": plain((x) => select(flt(zero, x!), one, select(flt(x!, zero), f(-1), x!))),
   "float.sin": unary(fn.sin),
   "float.cos": unary(fn.cos),
+  "float.asin": unary(inverse.asin),
+  "float.acos": unary(inverse.acos),
+  "float.atan": unary(inverse.atan),
+  "float.sinh": unary(inverse.sinh),
+  "float.asinh": unary(inverse.asinh),
+  "float.acosh": unary(inverse.acosh),
+  "float.atanh": unary(inverse.atanh),
   "float.hard_swish": plain((x) => fmul(x!, within(fadd(fdiv(x!, f(6)), f(0.5)), zero, one))),
   "float.mish": unary(fn.mish),
   "float.silu": (b, [x]) => fmul(x!, fn.sigmoid(b, x!)),

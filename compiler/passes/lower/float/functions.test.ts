@@ -5,6 +5,7 @@ import { load, type Program, store } from "../../../ir/kernel/ir.ts";
 import { erf, geluErf, geluTanh, sigmoid, softplus } from "../../../ir/ops/real-functions.ts";
 import { createKernel } from "../block.ts";
 import * as fn from "./functions.ts";
+import * as inverse from "./functions-inverse.ts";
 
 const N = 4096;
 
@@ -57,6 +58,15 @@ const functions: readonly (readonly [string, fn.Fn, (x: number) => number, Float
   ["log", fn.log, Math.log, decades(), 2],
   ["log near 1", fn.log, Math.log, grid(0.5, 2), 2],
   ["expm1", fn.expm1, Math.expm1, grid(-20, 2), 4],
+  ["asin", inverse.asin, Math.asin, grid(-1, 1), 4],
+  ["acos", inverse.acos, Math.acos, grid(-1, 1), 4],
+  ["atan", inverse.atan, Math.atan, grid(-30, 30), 4],
+  ["sinh", inverse.sinh, Math.sinh, grid(-89, 89), 8],
+  ["sinh near 0", inverse.sinh, Math.sinh, grid(-1, 1), 8],
+  ["asinh", inverse.asinh, Math.asinh, grid(-30, 30), 6],
+  ["asinh, positive decades", inverse.asinh, Math.asinh, decades(), 6],
+  ["acosh", inverse.acosh, Math.acosh, grid(1, 30), 6],
+  ["atanh", inverse.atanh, Math.atanh, grid(-1, 1), 8],
   ["log1p", fn.log1p, Math.log1p, grid(0, 1), 4],
   ["sigmoid", fn.sigmoid, sigmoid, grid(-80, 80), 4],
   ["softplus", fn.softplus, softplus, grid(-40, 40), 4],
