@@ -48,6 +48,9 @@ export interface FuncBuilder {
 
 /** The attributes with the table's defaults filled in, in the table's order; unknown ones last. */
 export function withDefaults(def: OpDef, attrs: Attrs): Attrs {
+  const declared = Object.keys(def.attrs);
+  const given = Object.keys(attrs);
+  if (declared.length === given.length && declared.every((name, i) => name === given[i])) return attrs;
   const out = new Map<string, Attr>();
   for (const [name, { default: fallback }] of Object.entries(def.attrs)) {
     const v = Object.hasOwn(attrs, name) ? attrs[name] : fallback;

@@ -1,5 +1,5 @@
 /** Interval analysis of the integer graph: what every channel of every tensor can reach, from the real weights. */
-import type { Attr, Dense, Func, Op, Port, Value } from "./module.ts";
+import type { Attr, Attrs, Dense, Func, Op, Port, Value } from "./module.ts";
 import { attr } from "./op.ts";
 import { hasTrait } from "./ops/index.ts";
 import { requantSpec } from "./ops/integer-requant.ts";
@@ -7,7 +7,7 @@ import { countSteps, stepsOf } from "./ops/threshold.ts";
 import type { Rational } from "./rational.ts";
 import { sign } from "./rational.ts";
 import { evaluate } from "./rescale/estimate.ts";
-import { intMax, intMin } from "./types.ts";
+import { intMax, intMin, sameShape } from "./types.ts";
 
 /** Inclusive bounds per index of the last axis, or one pair for the whole tensor. */
 export interface ChannelRange {
@@ -91,11 +91,57 @@ export function analyzeRanges(
       for (const v of op.results) ranges.set(v, UNBOUNDED);
       continue;
     }
-    const r = rule(op, op.operands.map(of), (v) => consts.get(v));
+    const r = remembered(op, rule, op.operands.map(of), (v) => consts.get(v));
     for (const v of op.results) ranges.set(v, within(v, r));
   }
   return { of };
 }
+
+/** What a rule made of the facts it depends on. */
+interface Memo {
+  readonly name: string;
+  readonly shapes: readonly (readonly number[])[];
+  readonly operands: readonly ChannelRange[];
+  readonly weights: Dense | undefined;
+  readonly range: ChannelRange;
+}
+
+/**
+ * The last result of a costly rule by attributes: passes analyze a function again and again, and most of its ops stay the same.
+ * Nothing but time depends on what is remembered.
+ */
+const memos = new WeakMap<Attrs, Memo>();
+
+function remembered(
+  op: Op,
+  rule: RangeRule,
+  operands: readonly ChannelRange[],
+  constant: (v: Value) => Dense | undefined,
+): ChannelRange {
+  const weights = op.operands[1] && constant(op.operands[1]);
+  const linear = (op.name === "qc.conv" || op.name === "qc.matmul") && weights !== undefined;
+  if (!linear && op.name !== "qc.requant" && op.name !== "const") return rule(op, operands, constant);
+  const shapes = [...op.operands, ...op.results].map((v) => v.type.shape);
+  const memo = memos.get(op.attrs);
+  if (
+    memo?.name === op.name &&
+    memo.weights === weights &&
+    sameList(memo.shapes, shapes, sameShape) &&
+    sameList(memo.operands, operands, sameRange)
+  )
+    return memo.range;
+  const range = rule(op, operands, constant);
+  memos.set(op.attrs, { name: op.name, shapes, operands, weights, range });
+  return range;
+}
+
+function sameList<T>(a: readonly T[], b: readonly T[], same: (x: T, y: T) => boolean): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (!same(a[i]!, b[i]!)) return false;
+  return true;
+}
+const sameRange = (a: ChannelRange, b: ChannelRange): boolean =>
+  a === b || (sameShape(a.min, b.min) && sameShape(a.max, b.max));
 
 function paramRange(p: Port): ChannelRange {
   if (isFloat(p.value)) return UNBOUNDED;

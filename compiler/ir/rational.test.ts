@@ -37,6 +37,27 @@ test("values are reduced with a positive denominator", () => {
   expect(() => rational(1, 0)).toThrow(RangeError);
 });
 
+test("lowest terms, whatever the factors: powers of two, beyond doubles, one alone", () => {
+  const euclid = (a: bigint, b: bigint): bigint => (b === 0n ? a : euclid(b, a % b));
+  const part = fc.oneof(fc.bigInt(1n, 1n << 20n), fc.bigInt(1n << 51n, 1n << 54n), fc.bigInt(1n, 1n << 90n));
+  const shift = fc.nat(140).map(BigInt);
+  fc.assert(
+    fc.property(part, part, part, shift, shift, (p, q, common, i, j) => {
+      const [num, den] = [(p * common) << i, (q * common) << j];
+      const divisor = euclid(num, den);
+      expect(rational(-num, den)).toEqual({ num: -num / divisor, den: den / divisor });
+    }),
+    { numRuns: 1000 },
+  );
+  fc.assert(
+    fc.property(ratio, fc.bigInt(-(1n << 70n), 1n << 70n), (a, n) => {
+      const sum = rational(a.num + n * a.den, a.den);
+      expect(add(a, rational(n))).toEqual(sum);
+      expect(add(rational(n), a)).toEqual(sum);
+    }),
+  );
+});
+
 test("doubles convert exactly, both ways", () => {
   expect(fromNumber(0.75)).toEqual({ num: 3n, den: 4n });
   expect(fromNumber(-0)).toEqual(ZERO);

@@ -16,19 +16,45 @@ export const ONE: Rational = { num: 1n, den: 1n };
 
 const SAFE = 1n << 53n;
 
-/** Greatest common divisor of non-negative `a` and positive `b`. */
+/** Number of trailing zero bits; `x` is not zero. */
+function trailingZeros(x: bigint): number {
+  let rest = x;
+  for (let n = 0; ; n += 32, rest >>= 32n) {
+    const low = Number(BigInt.asUintN(32, rest));
+    if (low !== 0) return n + 31 - Math.clz32(low & -low);
+  }
+}
+
+/**
+ * Greatest common divisor of non-negative `a` and positive `b`. Products and quotients of doubles are small but for powers of two, which
+ * are counted first, so that doubles can do the rest.
+ */
 function gcd(a: bigint, b: bigint): bigint {
   if ((b & (b - 1n)) === 0n) {
     const low = a & -a;
     return low !== 0n && low < b ? low : b;
   }
+  if (a === 0n) return b;
+  const zeros = [trailingZeros(a), trailingZeros(b)] as const;
+  const odd = oddGcd(a >> BigInt(zeros[0]), b >> BigInt(zeros[1]));
+  const twos = Math.min(...zeros);
+  return twos === 0 ? odd : odd << BigInt(twos);
+}
+
+/** Of odd numbers. */
+function oddGcd(a: bigint, b: bigint): bigint {
   let x = a;
   let y = b;
   while (y !== 0n) {
     if (x < SAFE && y < SAFE) {
       let p = Number(x);
       let q = Number(y);
-      while (q !== 0) [p, q] = [q, p % q];
+      // ⌊p / q⌋ is exact: were the quotient rounded up to an integer, p would be within p·2⁻⁵³ < 1 of a multiple of q.
+      while (q !== 0) {
+        const rest = p - Math.floor(p / q) * q;
+        p = q;
+        q = rest;
+      }
       return BigInt(p);
     }
     [x, y] = [y, x % y];
@@ -70,6 +96,9 @@ export function fromNumber(x: number): Rational {
 export const neg = (a: Rational): Rational => ({ num: -a.num, den: a.den });
 
 export function add(a: Rational, b: Rational): Rational {
+  // A whole number added leaves lowest terms as they are.
+  if (b.den === 1n) return { num: a.num + b.num * a.den, den: a.den };
+  if (a.den === 1n) return { num: a.num * b.den + b.num, den: b.den };
   return a.den === b.den
     ? rational(a.num + b.num, a.den)
     : rational(a.num * b.den + b.num * a.den, a.den * b.den);

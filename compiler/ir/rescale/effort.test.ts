@@ -1,7 +1,11 @@
-/** How much exact arithmetic a certificate costs, counted: thresholds once per channel, one confirmation in BigInt at the end. */
+/**
+ * How much arithmetic a certificate costs, counted: thresholds once per channel, the constants of each multiplier looked at once per
+ * shift, one confirmation in BigInt at the end.
+ */
 import { beforeEach, describe, expect, it, vi } from "vitest";
 
-const calls = { build: 0, confirm: 0 };
+const calls = { build: 0, confirm: 0, windows: 0, repeated: 0 };
+const looked = new Map<unknown, Set<string>>();
 
 vi.mock("./problem.ts", async (load) => {
   const real = await load<typeof import("./problem.ts")>();
@@ -10,6 +14,15 @@ vi.mock("./problem.ts", async (load) => {
     buildProblem: (...args: Parameters<typeof real.buildProblem>) => {
       calls.build++;
       return real.buildProblem(...args);
+    },
+    windowOf: (...args: Parameters<typeof real.windowOf>) => {
+      const [problem, m, n] = args;
+      const seen = looked.get(problem) ?? new Set();
+      looked.set(problem, seen);
+      calls.windows++;
+      if (seen.has(`${n}: ${m}`)) calls.repeated++;
+      seen.add(`${n}: ${m}`);
+      return real.windowOf(...args);
     },
     exactWindowOf: (...args: Parameters<typeof real.exactWindowOf>) => {
       calls.confirm++;
@@ -26,8 +39,8 @@ const ranges = Array.from({ length: CHANNELS }, (_, c) => [{ min: -60_000 - 100 
 
 describe("effort of a certificate", () => {
   beforeEach(() => {
-    calls.build = 0;
-    calls.confirm = 0;
+    Object.assign(calls, { build: 0, confirm: 0, windows: 0, repeated: 0 });
+    looked.clear();
   });
 
   it.each([
@@ -45,6 +58,10 @@ describe("effort of a certificate", () => {
     }));
     const result = certify(specs, ranges);
     expect(result.ok && result.rescale.class).toBe("hi32");
-    expect(calls).toEqual({ build: CHANNELS, confirm: CHANNELS });
+    const { windows, repeated, ...others } = calls;
+    expect(others).toEqual({ build: CHANNELS, confirm: CHANNELS });
+    expect(windows).toBeLessThan(5 * CHANNELS);
+    // The shift grows with the first few channels only.
+    expect(repeated).toBeLessThan(CHANNELS / 4);
   });
 });

@@ -28,20 +28,20 @@ export function admissibleLines(
   const unit = 2 ** n;
   const s0 = m / unit;
   const c0 = c / unit;
-  const reach = [...lower.a, ...upper.a].reduce((x, a) => Math.max(x, Math.abs(a)), 1);
+  const reach = Math.max(greatest(lower.a), greatest(upper.a), 1);
   const width = 0.9 * Math.abs(s0);
   const height = 2 + reach * Math.abs(s0);
-  let ds = [-width, width, width, -width];
-  let dc = [-height, -height, height, height];
+  let polygon: Vertices = { x: [-width, width, width, -width], y: [-height, -height, height, height] };
   const clip = (list: Points, side: 1 | -1): void => {
     for (let i = 0; i < list.k.length; i++) {
-      const a = list.a[i] as number;
-      const e = ((list.k[i] as number) * unit - a * m - c) / unit;
-      [ds, dc] = clipHalfPlane(ds, dc, side * a, side, -side * e);
+      const a = list.a[i]!;
+      const e = (list.k[i]! * unit - a * m - c) / unit;
+      polygon = clipHalfPlane(polygon, side * a, side, -side * e);
     }
   };
   clip(lower, 1);
   clip(upper, -1);
+  const { x: ds, y: dc } = polygon;
   const per = ds.map((x) => 1 / (s0 + x));
   const at = dc.map((y, i) => (c0 + y) * (per[i] as number));
   let far = 0;
@@ -54,30 +54,40 @@ export function admissibleLines(
   return { at, per, centre, reach: far, spread };
 }
 
-/** The part of a convex polygon with p·x + q·y + r ≥ 0. */
-function clipHalfPlane(
-  xs: readonly number[],
-  ys: readonly number[],
-  p: number,
-  q: number,
-  r: number,
-): [number[], number[]] {
-  const outX: number[] = [];
-  const outY: number[] = [];
-  for (let i = 0; i < xs.length; i++) {
-    const j = (i + 1) % xs.length;
-    const [x0, y0, x1, y1] = [xs[i] as number, ys[i] as number, xs[j] as number, ys[j] as number];
-    const d0 = p * x0 + q * y0 + r;
-    const d1 = p * x1 + q * y1 + r;
+function greatest(list: readonly number[]): number {
+  let x = 0;
+  for (let i = 0; i < list.length; i++) if (Math.abs(list[i]!) > x) x = Math.abs(list[i]!);
+  return x;
+}
+
+interface Vertices {
+  readonly x: readonly number[];
+  readonly y: readonly number[];
+}
+
+/** The part of a convex polygon with p·x + q·y + r ≥ 0; the polygon itself if that is all of it, as mostly. */
+function clipHalfPlane(polygon: Vertices, p: number, q: number, r: number): Vertices {
+  const { x: xs, y: ys } = polygon;
+  const n = xs.length;
+  let inside = 0;
+  while (inside < n && p * xs[inside]! + q * ys[inside]! + r >= 0) inside++;
+  if (inside === n) return polygon;
+  const x: number[] = [];
+  const y: number[] = [];
+  let d1 = p * xs[0]! + q * ys[0]! + r;
+  for (let i = 0; i < n; i++) {
+    const j = i + 1 === n ? 0 : i + 1;
+    const d0 = d1;
+    d1 = p * xs[j]! + q * ys[j]! + r;
     if (d0 >= 0) {
-      outX.push(x0);
-      outY.push(y0);
+      x.push(xs[i]!);
+      y.push(ys[i]!);
     }
     if (d0 >= 0 !== d1 >= 0) {
       const t = d0 / (d0 - d1);
-      outX.push(x0 + t * (x1 - x0));
-      outY.push(y0 + t * (y1 - y0));
+      x.push(xs[i]! + t * (xs[j]! - xs[i]!));
+      y.push(ys[i]! + t * (ys[j]! - ys[i]!));
     }
   }
-  return [outX, outY];
+  return { x, y };
 }

@@ -73,22 +73,32 @@ const feasibleAt = (channel: Channel, n: number): boolean =>
  */
 export function search(channels: readonly Channel[], limit = MAX_SHIFT): Solution | { failed: number } {
   let n = 0;
+  /** What was found on the way, and at which shift. */
+  const found: ({ readonly n: number; readonly solution: ChannelSolution } | undefined)[] = [];
   for (const [i, channel] of channels.entries()) {
-    if (n > 0 && feasibleAt(channel, n)) continue;
+    const solution = n > 0 ? solveAt(channel, n) : null;
+    if (solution !== null) {
+      found[i] = { n, solution };
+      continue;
+    }
     while (n <= limit && !feasibleAt(channel, n)) n++;
     if (n > limit) return { failed: i };
   }
   for (; n <= limit; n++) {
-    const solved = solveAll(channels, n);
+    const solved = solveAll(channels, n, (i) => (found[i]?.n === n ? found[i].solution : undefined));
     if (solved !== null) return { n, channels: solved };
   }
   return { failed: 0 };
 }
 
-function solveAll(channels: readonly Channel[], n: number): ChannelSolution[] | null {
+function solveAll(
+  channels: readonly Channel[],
+  n: number,
+  known: (channel: number) => ChannelSolution | undefined,
+): ChannelSolution[] | null {
   const solved: ChannelSolution[] = [];
-  for (const channel of channels) {
-    const solution = solveAt(channel, n);
+  for (const [i, channel] of channels.entries()) {
+    const solution = known(i) ?? solveAt(channel, n);
     if (solution === null) return null;
     solved.push(solution);
   }
