@@ -6,9 +6,10 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium } from "playwright-core";
 import { type Sampling, type Spread, spreadOf } from "../compiler/cli/bench/sampling.ts";
-import { layoutOf } from "../runtime/format.ts";
+import { layoutOf, type RelaxedDot } from "../runtime/format.ts";
 import type { Case } from "./cases.ts";
 import { liteRtFiles, liteRtVersion } from "./litert-files.ts";
+import { WHOLE_BYTES } from "./machine.ts";
 import type { PageCase } from "./page.ts";
 import type { RaceResult } from "./race.ts";
 import type { StartResult } from "./results.ts";
@@ -17,7 +18,7 @@ import type { StartCase, StartEngine, Started } from "./start-page.ts";
 interface PageGlobals {
   raceHere(): Promise<RaceResult>;
   startHere(engine: StartEngine): Promise<Started>;
-  relaxedRefusal(dot: "u8s8"): string | undefined;
+  relaxedRefusal(dots: readonly RelaxedDot[]): string | undefined;
 }
 
 export interface BrowserSession {
@@ -85,10 +86,14 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
     return page;
   };
   const first = await open();
-  const refusal = await first.evaluate(() => (globalThis as unknown as PageGlobals).relaxedRefusal("u8s8"));
+  const refusal = await first.evaluate(
+    (dots) => (globalThis as unknown as PageGlobals).relaxedRefusal(dots),
+    WHOLE_BYTES,
+  );
   await first.close();
   const plain = (data: unknown): number[] => Array.from(data as ArrayLike<number>);
   const serve = (c: Case): void => {
+    for (const name of [...files.keys()].filter((n) => n.startsWith("model."))) files.delete(name);
     for (const f of c.files) files.set(f.name, f.bytes);
     if (c.tflite) files.set("source.tflite", c.tflite);
   };
@@ -107,6 +112,8 @@ export async function browserSession(sampling: Sampling): Promise<BrowserSession
     race: async (c) => {
       const described: PageCase = {
         layout: layoutOf(c.compiled.manifest),
+        relaxed: c.compiled.relaxed !== undefined,
+        relaxedS8: c.compiled.relaxedS8 !== undefined,
         input: plain(c.input),
         peers: c.peers.map((p) => ({ label: p.label, input: plain(p.input) })),
         sampling,

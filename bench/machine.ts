@@ -2,6 +2,7 @@
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
+import type { RelaxedDot } from "../runtime/format.ts";
 import { relaxedRefusal } from "../runtime/relaxed.ts";
 import { liteRtVersion } from "./litert-files.ts";
 
@@ -42,8 +43,14 @@ const git = (...args: string[]): string => {
   }
 };
 
+/** What relaxed dot products may be where a model has operands of whole bytes. */
+export const WHOLE_BYTES: readonly RelaxedDot[] = ["u8s8", "s8s8"];
+
 /** `engine` and `refusal`: of the place where the kernels ran. */
-export function machineOf(engine: string, refusal: string | undefined = relaxedRefusal("u8s8")): Machine {
+export function machineOf(
+  engine: string,
+  refusal: string | undefined = relaxedRefusal(WHOLE_BYTES),
+): Machine {
   const { model, flags } = cpuinfo();
   const dirty =
     git("status", "--porcelain", "--", "compiler", "runtime") === "" ? "" : " with uncommitted changes";

@@ -79,8 +79,12 @@ async function inNode(): Promise<(c: Case) => Promise<RaceResult>> {
   const ort = (await import("onnxruntime-web/wasm")) as unknown as Ort;
   const litert = liteRtVersion() !== undefined;
   return (c) => {
-    const { baseline, relaxed, manifest } = c.compiled;
-    const places = { wasm: () => baseline, ...(relaxed && { relaxed: () => relaxed }) };
+    const { baseline, relaxed, relaxedS8, manifest } = c.compiled;
+    const places = {
+      wasm: () => baseline,
+      ...(relaxed && { relaxed: () => relaxed }),
+      ...(relaxedS8 && { relaxedS8: () => relaxedS8 }),
+    };
     return race(ort, {
       load: (options) => loadModel(manifest, places, options),
       input: c.input as ArrayLike<number>,

@@ -10,6 +10,9 @@ import { type Ort, type RaceResult, race } from "./race.ts";
 /** `/case.json`: everything of a case but the files, which lie beside it. */
 export interface PageCase {
   readonly layout: Layout;
+  /** Which relaxed modules there are, at `/model.relaxed.wasm` and `/model.relaxed-s8.wasm`. */
+  readonly relaxed: boolean;
+  readonly relaxedS8: boolean;
   readonly input: readonly number[];
   /** Models at `/peer-<i>.onnx`. */
   readonly peers: readonly { readonly label: string; readonly input: readonly number[] }[];
@@ -29,7 +32,11 @@ async function raceHere(): Promise<RaceResult> {
   const ort = (await import(specifier)) as Ort;
   ort.env.wasm.wasmPaths = { wasm: "/ort-wasm-simd-threaded.wasm" };
   const c = (await (await fetch("/case.json")).json()) as PageCase;
-  const places = { wasm: () => "/model.wasm", relaxed: () => "/model.relaxed.wasm" };
+  const places = {
+    wasm: () => "/model.wasm",
+    ...(c.relaxed && { relaxed: () => "/model.relaxed.wasm" }),
+    ...(c.relaxedS8 && { relaxedS8: () => "/model.relaxed-s8.wasm" }),
+  };
   return race(ort, {
     load: (options) => loadModel(c.layout, places, options),
     input: c.input,
