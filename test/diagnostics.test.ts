@@ -5,6 +5,7 @@ import { files, isTest } from "./sources.ts";
 
 const sources = files(/^(?:compiler|runtime)\/.*\.ts$/).filter((f) => !isTest(f));
 const isHome = (path: string): boolean => /^compiler\/ir\/messages(?:-\w+)?\.ts$/.test(path);
+const OWN = "test/diagnostics.test.ts";
 const codesOf = (text: string): string[] => text.match(/QC\d{4}/g) ?? [];
 
 test("only compiler/ir/messages*.ts makes diagnostics", () => {
@@ -35,13 +36,34 @@ test("a code has one message", () => {
 test("codes that tests expect exist", () => {
   const known = new Set(allMessages().map(({ code }) => code));
   const expected = files(/^(?:compiler|test)\/.*\.(?:test\.ts|qir)$/)
-    .filter(({ path }) => path !== "test/diagnostics.test.ts")
+    .filter(({ path }) => path !== OWN)
     .flatMap(({ path, text }) =>
       (text.match(/"QC\d{4}"|error: QC\d{4}/g) ?? []).map((c) => [path, codesOf(c)[0]!]),
     );
   expect(expected.filter(([, code]) => !known.has(code!)).map(([path, code]) => `${path}: ${code}`)).toEqual(
     [],
   );
+});
+
+test("every code is expected by some test", () => {
+  const tested = new Set(
+    files(/^(?:test\/.*\.(?:ts|qir)|(?:compiler|runtime)\/.*(?:\.test\.ts|\.qir))$/)
+      .filter(({ path }) => path !== OWN)
+      .flatMap(({ text }) => codesOf(text)),
+  );
+  const codes = new Set(allMessages().map(({ code }) => code));
+  expect([...codes].filter((code) => !tested.has(code))).toEqual([]);
+});
+
+test("every message is said somewhere", () => {
+  const homes = sources.filter(({ path }) => isHome(path));
+  const names = homes.flatMap(({ text }) =>
+    [...text.matchAll(/^export (?:const|function) (\w+)[^;]*?"QC\d{4}"/gms)].map((m) => m[1]!),
+  );
+  expect(names.length).toBeGreaterThan(100);
+  const code = sources.map(({ text }) => text).join("\n");
+  const uses = (name: string): number => code.match(new RegExp(`\\b${name}\\b`, "g"))?.length ?? 0;
+  expect(names.filter((name) => uses(name) < 2)).toEqual([]);
 });
 
 describe("the reader of messages", () => {

@@ -153,6 +153,8 @@ describe("nodes", () => {
     expect(found[0]!.notes).toEqual([
       { label: "node", text: '"first"' },
       { label: "node", text: 'making "c"' },
+      { label: "reads", text: '"x" of a graph input' },
+      { label: "used by", text: "Relu" },
     ]);
   });
   test("an operator set newer than the table is a warning", () => {

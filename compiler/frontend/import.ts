@@ -7,6 +7,7 @@ import { sameShape } from "../ir/types.ts";
 import { isFloatDtype } from "./constants.ts";
 import { mergeEqualOps } from "./cse.ts";
 import type { Encodings } from "./encodings.ts";
+import { located } from "./ends.ts";
 import { limited } from "./findings.ts";
 import { inlineFunctions } from "./functions.ts";
 import { materialize } from "./graph-import.ts";
@@ -55,7 +56,11 @@ export function importModel(model: OnnxModel, options: ImportOptions = {}): Resu
   });
   const unencoded = nodes.unencoded();
   if (encodings && unencoded.length > 0) diagnostics.push(unknownEncodings(encodings.path, unencoded));
-  const found = limited(diagnostics);
+  const found = located(
+    limited(diagnostics),
+    model,
+    inlined.map((s) => s.node),
+  );
   const complete = results.filter((port) => port !== undefined);
   if (found.some(({ severity }) => severity === "error") || complete.length < results.length)
     return fail(...found);

@@ -11,6 +11,7 @@ import {
   unsupportedType,
   wrongAttributeKind,
 } from "../ir/messages.ts";
+import { foreignQuantizer } from "../ir/messages-onnx.ts";
 import { type Port, value } from "../ir/module.ts";
 import { type QuantType, sizeOf } from "../ir/types.ts";
 import { constantOf, elementOf, isQuantDtype, rangeOf } from "./constants.ts";
@@ -298,6 +299,10 @@ export function createNodeGraph(
       const rows = importersOf(node.domain, node.op);
       const opset = opsets.get(node.domain);
       const known = rows !== undefined && opset !== undefined;
+      if (rows === undefined && isForeignQuantizer(node)) {
+        graph.diagnostics.push(foreignQuantizer(operatorName(node), all, node.loc));
+        continue;
+      }
       graph.diagnostics.push(
         known
           ? unsupportedOpset(
@@ -312,6 +317,13 @@ export function createNodeGraph(
       );
     }
   };
+
+  /** Named like one, of no domain whose operators are known. */
+  const isForeignQuantizer = (node: OnnxNode): boolean =>
+    node.domain !== "" &&
+    !isQonnx(node) &&
+    !node.domain.startsWith("com.microsoft") &&
+    /quant/i.test(node.op);
 
   const reasonFor = (node: OnnxNode, imported: boolean): string => {
     if (isQonnx(node)) return "qc does not read this QONNX operator yet";

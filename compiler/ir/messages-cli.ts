@@ -4,8 +4,6 @@ import { diagnostic } from "./messages.ts";
 
 const file = (path: string): Loc => ({ kind: "file", path });
 
-export const cannotRead = (path: string, reason: string): Diagnostic =>
-  diagnostic("error", "QC5001", `cannot read the file: ${reason}`, { loc: file(path) });
 export const cannotWrite = (path: string, reason: string): Diagnostic =>
   diagnostic("error", "QC5002", `cannot write the file: ${reason}`, { loc: file(path) });
 export const malformedArray = (path: string, reason: string): Diagnostic =>
@@ -48,8 +46,6 @@ export const differs = (tensor: string, sample: number, index: number, artifact:
     ],
     fixes: ["this is a bug in qc: please report it with the model"],
   });
-export const notBuilt = (what: string): Diagnostic =>
-  diagnostic("error", "QC5011", `${what} is not part of this build of qc`);
 export const nothingToCompare = (a: string, b: string): Diagnostic =>
   diagnostic(
     "error",

@@ -28,6 +28,7 @@ const onnxName = (op: Op): string =>
   op.loc?.kind === "node" ? plain(op.loc.op) : op.name.replace(/^.*\./, "");
 function describe(op: Op | undefined): string {
   if (op === undefined) return "a graph input";
+  if (op.name === "const") return "a constant";
   if (op.loc?.kind !== "node") return op.name;
   const source = op.loc.source === undefined ? "" : `   ${quote(op.loc.source, 400).slice(1, -1)}`;
   return `${plain(op.loc.op)} ${op.loc.name === "" ? "" : quote(op.loc.name)}${source}`.trimEnd();

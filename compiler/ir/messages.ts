@@ -249,7 +249,10 @@ export const unknownRank = (name: string) =>
     fixes: ["export with an example input, so that the file states the shape"],
   });
 export const emptyDimension = (name: string, shape: readonly (number | string | undefined)[]) =>
-  diagnostic("error", "QC1140", `shape ${dims(shape)} has no elements`, { loc: tensorLoc(name) });
+  diagnostic("error", "QC1140", `shape ${dims(shape)} has no elements`, {
+    loc: tensorLoc(name),
+    fixes: ["export with inputs of at least one element along every axis"],
+  });
 export const tensorTooLarge = (loc: Loc, name: string, shape: readonly number[], limit: string) =>
   diagnostic(
     "error",
@@ -361,7 +364,7 @@ export const badScale = (loc: Loc, name: string, scale: number, index: number | 
     "error",
     "QC2120",
     `scale ${quote(name)} is ${scale}${index === undefined ? "" : ` at index ${index}`}; a scale must be positive and finite`,
-    { loc },
+    { loc, fixes: ["calibrate or train again: the observer saw no finite values here"] },
   );
 export const denormalScale = (loc: Loc, name: string, scale: number, count: number) =>
   diagnostic(
@@ -424,7 +427,10 @@ export const contradictoryQuantizers = (loc: Loc, tensor: string, made: string, 
     },
   );
 export const emptyQuantRange = (loc: Loc, lo: number, hi: number) =>
-  diagnostic("error", "QC2129", `the bounds leave no integer: ${lo} … ${hi}`, { loc });
+  diagnostic("error", "QC2129", `the bounds leave no integer: ${lo} … ${hi}`, {
+    loc,
+    fixes: ["give bounds with the lower one below the upper one"],
+  });
 export const plainIntegers = (loc: Loc, tensor: string, type: string) =>
   diagnostic("error", "QC2130", `${quote(tensor)} (${type}) is not the output of a quantizer`, { loc });
 export const dynamicQuantizer = (loc: Loc, role: string, name: string) =>

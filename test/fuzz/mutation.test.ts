@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { describe, expect, test } from "vitest";
+import { negativeFiles } from "../negative-files.ts";
 import { full } from "../require.ts";
 import { loadModelBytes, randomSource, zooIsThere } from "../zoo.ts";
 import type { Outcome } from "./check.ts";
@@ -51,10 +52,19 @@ function openWorker() {
   };
 }
 
+/** Files that exporters of today wrote, but for the large ones: examples/exporters. */
+const exporters = new URL("../../examples/exporters/", import.meta.url);
+const exported = readdirSync(exporters, { recursive: true, encoding: "utf8" })
+  .filter((name) => name.endsWith(".onnx"))
+  .sort()
+  .map((name) => new Uint8Array(readFileSync(new URL(name, exporters))))
+  .filter((bytes) => bytes.length < 100_000);
+
 const zoo = (name: string): Uint8Array[] => (zooIsThere ? [loadModelBytes(`int8-qdq/${name}`)] : []);
 
 describe("damaged models", () => {
   const small = [dense, image, mixed, steps];
+  const negative = Object.values(negativeFiles);
   const large = [...zoo("mlperf_kws_dscnn"), ...zoo("mlperf_resnet8"), ...zoo("torch_qat_mnist")];
 
   test("the undamaged ones compile", async () => {
@@ -69,6 +79,20 @@ describe("damaged models", () => {
     await close();
   });
 
+  test("those that are wrong already are diagnosed, those of exporters have their outcome", async () => {
+    const { check, close } = openWorker();
+    for (const bytes of negative) expect((await check(bytes)).kind).toBe("diagnosed");
+    const kinds = new Set<string>();
+    for (const bytes of full ? exported : exported.filter((_, i) => i % 4 === 0)) {
+      const outcome = await check(bytes);
+      expect(outcome.kind, JSON.stringify(outcome)).not.toBe("wrong");
+      kinds.add(outcome.kind);
+    }
+    await close();
+    expect(kinds).toContain("compiled");
+    if (full) expect(kinds).toContain("diagnosed");
+  });
+
   test(`${CASES} mutants`, async () => {
     const random = randomSource(SEED);
     const { check, close } = openWorker();
@@ -79,8 +103,12 @@ describe("damaged models", () => {
     let exact = 0;
     let slowest = 0;
     for (let i = 0; i < CASES; i++) {
-      const from = large.length > 0 && random() < 0.4 ? large : small;
-      const [a, b] = [from, [...small, ...large]].map((list) => list[Math.floor(random() * list.length)]!);
+      const share = random();
+      const lists = [large, exported, negative].filter((list) => list.length > 0);
+      const from = share < 0.6 ? (lists[Math.floor(share * 5)] ?? small) : small;
+      const [a, b] = [from, [...small, ...large, ...exported, ...negative]].map(
+        (list) => list[Math.floor(random() * list.length)]!,
+      );
       const { bytes, done } = mutate(a!, b!, random);
       const start = performance.now();
       const outcome = await check(bytes);
