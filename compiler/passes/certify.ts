@@ -52,6 +52,9 @@ function proofAttr(
   };
 }
 
+/** Integers that no quantizer has made are no accumulators: words may lack a sign, results wrap as declared. */
+const isPlain = (op: Op): boolean => op.name.startsWith("int.") || op.name.startsWith("index.");
+
 function certifyFunc(
   func: Func,
   progress: (share: number) => void,
@@ -62,7 +65,7 @@ function certifyFunc(
   // Operands change identity while the function is rebuilt; the ranges are those of the original values.
   const next = rebuild(func, (op, operands, b) => {
     progress(done++ / func.ops.length);
-    const wide = op.results
+    const wide = (isPlain(op) ? [] : op.results)
       .filter((v) => v.type.elem.kind === "int")
       .map(ranges.of)
       .find(exceedsAccumulator);
