@@ -2,6 +2,8 @@
 import { describe, expect, test } from "vitest";
 import { compileModel } from "../../compiler/index.ts";
 import { f32, i8, type ModelSpec, model as modelBytes, node, u8, value } from "../onnx-writer.ts";
+import { full } from "../require.ts";
+import { randomSource } from "../zoo.ts";
 import {
   agree,
   dynamic,
@@ -186,6 +188,60 @@ describe("chains of quantize_dynamic", () => {
       { fills: Object.keys(FILLS).filter((f) => f !== "huge" && f !== "tiny") },
     );
     expect(artifact.manifest.coverage.float!.macs).toBe(0);
+  });
+});
+
+describe("random layers", () => {
+  const seeds = Array.from({ length: full ? 30 : 4 }, (_, i) => i + 1);
+  const kinds = Object.keys(FILLS);
+  test.each(seeds)("MatMulInteger, seed %i", async (seed) => {
+    const next = randomSource(seed);
+    const size = (most: number) => 1 + Math.floor(next() * most);
+    const rows = Array.from({ length: size(3) }, () => size(7));
+    const [k, n] = [size(90), size(40)];
+    const options = { perColumn: next() < 0.5, wz: next() < 0.5, unsigned: next() < 0.4 };
+    const fills = [kinds[seed % kinds.length]!, kinds[(3 * seed + 1) % kinds.length]!];
+    await agree(linear(rows, k, n, options), { fills });
+  });
+
+  test.each(seeds)("ConvInteger, seed %i", async (seed) => {
+    const next = randomSource(1000 + seed);
+    const size = (most: number) => 1 + Math.floor(next() * most);
+    const group = size(3);
+    const [inputs, outputs] = [group * size(4), group * size(6)];
+    const [kh, kw] = [size(4), size(4)];
+    const dilations = [size(2), size(2)];
+    const shape = [size(2), inputs, 2 * kh + size(8), 2 * kw + size(8)];
+    const pad = (most: number) => Math.floor(next() * (most + 1));
+    const attributes = {
+      group,
+      dilations,
+      strides: [size(3), size(3)],
+      pads: [pad(kh), pad(kw), pad(kh), pad(kw)],
+    };
+    const unsignedWeights = next() < 0.5;
+    const dims = [outputs, inputs / group, kh, kw];
+    const fills = [kinds[seed % kinds.length]!, kinds[(5 * seed + 2) % kinds.length]!];
+    await agree(
+      {
+        opset: 13,
+        inputs: [value("x", "float32", shape)],
+        initializers: {
+          w: unsignedWeights ? unsigned(dims, seed) : weights(dims, seed),
+          wz: unsignedWeights ? u8([], [Math.floor(next() * 256)]) : i8([], [0]),
+          ws: f32([], [Math.fround(0.013)]),
+        },
+        outputs: [value("y", "float32")],
+        nodes: [
+          dynamic(),
+          node("ConvInteger", ["q", "w", "qz", "wz"], ["acc"], attributes),
+          node("Cast", ["acc"], ["real"], { to: 1 }),
+          node("Mul", ["qs", "ws"], ["scale"]),
+          node("Mul", ["real", "scale"], ["y"]),
+        ],
+      },
+      { fills },
+    );
   });
 });
 
