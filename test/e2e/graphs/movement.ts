@@ -159,4 +159,9 @@ export const movementCases: readonly GraphCase[] = [
       ),
     { errors: ["QC2103"] },
   ),
+  graphCase("a mask of constants written in place", (g) => {
+    const none = g.floats([2, 3], 0);
+    const mask = g.op("ScatterND", [none, g.constant("int64", [2, 2], [0, 1, 1, 2]), g.floats([2], [-4, 3])]);
+    return y(g, g.op("Add", [x(g, [4, 2, 3]), g.fq(mask, 0.5, 100)]));
+  }),
 ];

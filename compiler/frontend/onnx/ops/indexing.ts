@@ -4,7 +4,7 @@ import type { Attrs } from "../../../ir/module.ts";
 import { opDef } from "../../../ir/ops/index.ts";
 import { REDUCTIONS } from "../../../ir/ops/index-select.ts";
 import { I32, sizeOf, tensor } from "../../../ir/types.ts";
-import { makeConstant } from "../../constants.ts";
+import { isFloatDtype, makeConstant } from "../../constants.ts";
 import { append, move, reshape } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
 import {
@@ -113,6 +113,8 @@ export function scatter(
 ): Operand {
   if (x.dtype !== updates.dtype)
     reject(badOperands(n.loc, `element types ${x.dtype} and ${updates.dtype} differ`, []));
+  const known = isFloatDtype(x.dtype) ? folded(n, name, [x, indices, updates], attrs, x.dtype) : undefined;
+  if (known !== undefined) return known;
   const { reduction } = attrs;
   let [into, from] = [anyValue(n, x), anyValue(n, updates)];
   if (isIntegers(x)) {
