@@ -41,9 +41,10 @@ export interface IntegerForm {
   readonly c32?: readonly number[];
   readonly c1?: readonly bigint[];
   readonly c0?: readonly bigint[];
-  /** Class wide: multiplier of the sum, and limbs of 31 bits, least first, of the constants. */
+  /** Class wide: multiplier of the sum, and limbs of 30 bits, least first, of the constants. */
   readonly w?: readonly (string | bigint)[];
   readonly cLimbs?: readonly (readonly (string | bigint)[])[];
+  readonly mLimbs?: readonly unknown[];
   readonly ranges: readonly (readonly (readonly [number, number])[])[];
 }
 
@@ -319,7 +320,7 @@ function addedConstant(r: IntegerForm, channel: number): bigint | undefined {
   if (r.class === "i32" && c32 !== undefined) return BigInt(c32);
   if (r.class === "wide")
     return r.cLimbs?.reduce(
-      (sum, limb, l) => sum + (BigInt(limb[channel] as string | bigint) << BigInt(31 * l)),
+      (sum, limb, l) => sum + (BigInt(limb[channel] as string | bigint) << BigInt(30 * l)),
       0n,
     );
   return c1 === undefined || c0 === undefined ? undefined : (c1 << BigInt(r.L as number)) + c0;
@@ -384,26 +385,43 @@ function checkLanes(r: IntegerForm, channel: number, box: Box): string | null {
   }
 }
 
-/** Limbs of 31 bits: no sum of products leaves 64 bits if the exact sum has 62 and its multiplier is two bits short of its limbs. */
+/** Limbs of 30 bits: with two or three limbs of the sum and of its multiplier no sum of products leaves 64 bits. */
 function checkWide(r: IntegerForm, channel: number, box: Box, c: bigint): string | null {
   const factors = (r.m[channel] as readonly number[]).map(BigInt);
   const w = BigInt(r.w?.[channel] as string | bigint);
-  const size = factors.reduce((sum, f, i) => {
-    const [from, to] = box[i] as readonly [bigint, bigint];
-    return sum + max(max(from * f, -from * f), max(to * f, -to * f));
-  }, 0n);
-  if (size >= 1n << 61n) return "the exact sum exceeds 62 bits";
+  const ends = box.map(([from, to]) => max(max(from, -from), max(to, -to)));
+  const size = factors.reduce((sum, f, i) => sum + max(f, -f) * (ends[i] as bigint), 0n);
+  const own = BigInt(r.mLimbs?.length ?? (wideSum(r) ? 3 : 2));
+  if (size >= 1n << (30n * own)) return "the exact sum exceeds its limbs";
+  if (factors.some((f) => max(f, -f) >= 1n << (30n * own))) return "a factor exceeds its limbs";
+  if (ends.reduce((sum, a) => sum + a, 0n) > 1n << 32n) return "products with a limb exceed the lane";
   if (!box.flat().every((a) => bits(a, 32n))) return "an operand exceeds 32 bits";
-  if (!factors.every((f) => bits(f, 62n))) return "a factor exceeds two limbs";
-  const limbs = r.n >= 93 && r.cLimbs?.length !== 3 ? 3n : 2n;
-  if (w < 0n || w >= 1n << (31n * limbs - 2n)) return "w exceeds its limbs";
+  const count = r.cLimbs
+    ? BigInt(r.cLimbs.length)
+    : BigInt(r.n >= 30 * (Number(own) + 1) ? own + 2n : own + 1n);
+  const limbs = count - own + 1n;
+  if (limbs < 2n || limbs > 3n || w < 0n || w >= 1n << (30n * limbs - 1n)) return "w exceeds its limbs";
+  const last = 30n * (count - 1n);
   const tops = [c, ...(r.form === "tie" ? [BigInt(r.cUp?.[channel] as string)] : [])].map((x) =>
-    floorDiv(x, 1n << (31n * limbs)),
+    floorDiv(x, 1n << last),
   );
-  // |A1·w| of the top limbs is below 2^60, and what is carried up is smaller.
+  // Products with the last limb of the sum are below 2^61, of which there is one, others below 2^60, of which there are two.
   if (!tops.every((x) => bits(x, 62n))) return "the top limb of c exceeds the lane";
   const lower = (r.cLimbs ?? []).slice(0, -1).map((limb) => BigInt(limb[channel] as string | bigint));
-  if (lower.some((x) => x < 0n || x >= 1n << 31n)) return "a limb of c exceeds 31 bits";
-  const shift = BigInt(r.n) - 31n * limbs;
+  if (lower.some((x) => x < 0n || x >= 1n << 30n)) return "a limb of c exceeds 30 bits";
+  const shift = BigInt(r.n) - last;
   return shift >= 0n && shift < 64n ? null : "shift exceeds the lane";
 }
+
+/** Whether some channel's exact sum needs three limbs; all channels then have three. */
+const wideSum = (r: IntegerForm): boolean =>
+  r.m.some((row, c) => {
+    const ranges = r.ranges[c] as readonly (readonly [number, number])[];
+    const size = row.reduce((sum, f, i) => {
+      const [from, to] = ranges[i] as readonly [number, number];
+      const most = BigInt(Math.max(Math.abs(from), Math.abs(to)));
+      const factor = BigInt(f);
+      return sum + max(factor, -factor) * most;
+    }, 0n);
+    return size >= 1n << 58n || row.some((f) => Math.abs(f) >= 2 ** 58);
+  });

@@ -30,7 +30,7 @@ const perChannel = (r: Rescale): readonly (readonly unknown[])[] => {
     case "limb":
       return [r.m, r.c, ...both, r.m1, r.m0, r.c1, r.c0];
     case "wide":
-      return [r.m, r.c, ...both, r.w, r.m1, r.m0, ...r.wLimbs, ...r.cLimbs];
+      return [r.m, r.c, ...both, r.w, ...r.mLimbs, ...r.wLimbs, ...r.cLimbs];
   }
 };
 

@@ -47,14 +47,19 @@ function quotient(r: Rescale, channel: number, a: readonly number[], up: boolean
     }
     case "wide": {
       const lane = (x: bigint): bigint => BigInt.asIntN(64, x);
-      const sum = lane((dot64(a, at(r.m1), 0n) << BigInt(r.L)) + dot64(a, at(r.m0), 0n));
-      const [a1, a0] = [BigInt.asIntN(32, sum >> 31n), BigInt.asUintN(31, sum)];
+      const sums: bigint[] = [];
+      let carry = 0n;
+      for (const limb of r.mLimbs) {
+        const sum = dot64(a, at(limb), carry);
+        carry = sum >> 30n;
+        sums.push(sums.length === r.mLimbs.length - 1 ? BigInt.asIntN(32, sum) : BigInt.asUintN(30, sum));
+      }
       const w = r.wLimbs.map((limb) => BigInt(at(limb)));
-      const c = (up ? r.cUpLimbs : r.cLimbs).map(at);
       let top = 0n;
-      for (let l = 0; l <= w.length; l++)
-        top = lane((top >> 31n) + (c[l] as bigint) + a1 * (w[l - 1] ?? 0n) + a0 * (w[l] ?? 0n));
-      return Number(BigInt.asIntN(32, top >> BigInt(r.n - 31 * w.length)));
+      (up ? r.cUpLimbs : r.cLimbs).forEach((c, l) => {
+        top = sums.reduce((t, x, i) => lane(t + x * (w[l - i] ?? 0n)), lane((top >> 30n) + at(c)));
+      });
+      return Number(BigInt.asIntN(32, top >> BigInt(r.n - 30 * (r.cLimbs.length - 1))));
     }
   }
 }

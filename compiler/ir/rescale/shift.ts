@@ -4,7 +4,7 @@
  */
 import { add, mul, type Rational, rational, sub } from "../rational.ts";
 import { isInt32, narrowFor, productRange } from "./lanes.ts";
-import type { RequantSpec, Rescale } from "./types.ts";
+import type { RequantSpec, Rescale, RescaleWide } from "./types.ts";
 import { limbsOf } from "./wide.ts";
 
 /** The certificate that goes with a rescale: widths, reachable ranges and the exact map, each per channel. */
@@ -29,23 +29,22 @@ export type OperandShifts = readonly (readonly number[])[];
 const spread = <T>(list: readonly T[], n: number): readonly T[] =>
   list.length === n || list.length === 0 ? list : Array.from({ length: n }, () => list[0]!);
 
-/** Whether every partial sum of moved operands stays inside 62 bits. */
-const sumFits = (m: Rescale["m"], ranges: RescaleProof["ranges"], shifts: OperandShifts): boolean =>
-  shifts.every(
-    (row, c) =>
-      row.reduce((size, s, i) => {
-        const [min, max] = ranges[c]![i]!;
-        return size + Math.abs(m[c]![i]!) * Math.max(Math.abs(min + s), Math.abs(max + s));
-      }, 0) <
-      2 ** 61,
-  );
+/** Whether the exact sum of moved operands still fits its limbs. */
+const sumFits = (r: RescaleWide, ranges: RescaleProof["ranges"], shifts: OperandShifts): boolean => {
+  const m = spread(r.m, shifts.length);
+  return shifts.every((row, c) => {
+    const ends = row.map((s, i) => Math.max(...ranges[c]![i]!.map((bound) => Math.abs(bound + s))));
+    const size = ends.reduce((sum, a, i) => sum + Math.abs(m[c]![i]!) * a, 0);
+    return size < 2 ** (30 * r.mLimbs.length - 1) && ends.reduce((sum, a) => sum + a, 0) <= 2 ** 32;
+  });
+};
 
 /** Whether the moved operands still fit int32 where the rescale needs that. */
 export function shiftable(r: Rescale, proof: RescaleProof | null, shifts: OperandShifts): boolean {
   if (r.class !== "wide" && (r.class !== "limb" || r.width === 32)) return true;
   if (proof === null) return false;
   const ranges = spread(proof.ranges, shifts.length);
-  if (r.class === "wide" && !sumFits(spread(r.m, shifts.length), ranges, shifts)) return false;
+  if (r.class === "wide" && !sumFits(r, ranges, shifts)) return false;
   return shifts.every((row, c) =>
     row.every((s, i) =>
       ranges[c]![i]!.every((bound) => isInt32(bound + s) || ranges[c]![i]![0] > ranges[c]![i]![1]),
@@ -150,8 +149,7 @@ export function shiftRescale(
       return {
         ...r,
         ...common,
-        m1: spread(r.m1, n),
-        m0: spread(r.m0, n),
+        mLimbs: r.mLimbs.map((limb) => spread(limb, n)),
         w: spread(r.w, n),
         wLimbs: r.wLimbs.map((limb) => spread(limb, n)),
         cLimbs: limbsOf(inner(common.c, unit), r.cLimbs.length),

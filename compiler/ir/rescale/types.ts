@@ -62,7 +62,7 @@ interface RescaleBase {
    */
   readonly h: readonly number[];
   readonly narrow: "i16" | "i32";
-  /** [channel][operand], signed, |m| < 2^53. In class wide the factors of the exact sum, whose multiplier is w. */
+  /** [channel][operand], signed, |m| < 2^53. In class wide the factors of the exact sum, whose multiplier is w: exact doubles. */
   readonly m: readonly (readonly number[])[];
   /**
    * Per channel. Floor form: everything at once, so y = clamp(⌊(Σᵢ aᵢ·mᵢ + c) / 2ⁿ⌋, lo, hi) in every class (in class hi32 it
@@ -119,22 +119,21 @@ export interface RescaleLimb extends RescaleBase {
 }
 
 /**
- * The sum A = Σᵢ aᵢ·mᵢ is exact, |A| < 2^61, and q(c)(a) = ⌊(A·w + c) / 2ⁿ⌋. In 64-bit lanes, with limbs of 31 bits, A = A1·2^31 + A0,
- * w of W = 2 or 3 limbs and c of W + 1, all but the last limb not negative:
+ * The sum A = Σᵢ aᵢ·mᵢ is exact and q(c)(a) = ⌊(A·w + c) / 2ⁿ⌋. In 64-bit lanes, with limbs of 30 bits, least first, all but the
+ * last of each number not negative: m and A of S = 2 or 3, |A| < 2^(30·S); w of W = 2 or 3, 0 ≤ w < 2^(30·W − 1); c of S + W − 1.
  *
- *     A = ((Σᵢ aᵢ·m1ᵢ) << L) + Σᵢ aᵢ·m0ᵢ              m = m1·2^L + m0; L = 0 means m1 = 0
- *     t₋₁ = 0,  tₗ = (A1·wₗ₋₁ + A0·wₗ + cₗ + tₗ₋₁) >> 31  for l < W
- *     q = (A1·w_{W−1} + c_W + t_{W−1}) >> (n − 31·W), truncated to i32
+ *     sₗ = Σᵢ aᵢ·mᵢₗ + (sₗ₋₁ >> 30),  Aₗ = sₗ mod 2^30; the last one is sₗ itself and fits int32
+ *     tₗ = Σ_{i+j=l} Aᵢ·wⱼ + cₗ + (tₗ₋₁ >> 30)         for l < S + W − 1
+ *     q = t_{S+W−2} >> (n − 30·(S + W − 2)), truncated to i32
  *
- * All factors fit int32 and 0 ≤ n − 31·W < 64, so the products are those of 32×32→64 multiplies. 0 ≤ w < 2^(31·W − 2).
+ * All factors fit int32 and Σ max |aᵢ| ≤ 2^32, so the products are those of 32×32→64 multiplies and no sum leaves 64 bits.
  */
 export interface RescaleWide extends RescaleBase {
   readonly class: "wide";
   readonly w: readonly bigint[];
-  readonly L: number;
-  readonly m1: readonly (readonly number[])[];
-  readonly m0: readonly (readonly number[])[];
-  /** [limb][channel], least limb first. */
+  /** [limb][channel][operand] */
+  readonly mLimbs: readonly (readonly (readonly number[])[])[];
+  /** [limb][channel] */
   readonly wLimbs: readonly (readonly number[])[];
   readonly cLimbs: readonly (readonly bigint[])[];
   /** Limbs of cUp; without entries for the floor form. */

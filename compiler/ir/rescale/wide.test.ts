@@ -138,7 +138,7 @@ const blocks = fc
       }),
     );
     const ranges = specs.map((s) => s.scales.map((_, i) => ({ min: -30_000 - i, max: 28_123 + 7 * i })));
-    return { specs, ranges };
+    return { specs, ranges, y };
   });
 
 describe("per-block sums", () => {
@@ -155,6 +155,27 @@ describe("per-block sums", () => {
       { numRuns: 40 },
     );
     expect(wide).toBeGreaterThan(10);
+  });
+
+  test("a residual beside per-block sums: one scale is a float32, the others products of two", () => {
+    const third = fc.tuple(blocks, f32(0.001, 0.05));
+    let long = 0;
+    fc.assert(
+      fc.property(third, ([{ specs, ranges, y }, own]) => {
+        const more = specs.map((s) => ({
+          ...s,
+          scales: [...s.scales, div(own, y)],
+        }));
+        const wider = ranges.map((row) => [...row, { min: 0, max: 255 }]);
+        const result = certify(more, wider, { classes: ["wide"] });
+        if (!result.ok) throw new Error(JSON.stringify(result.counterexample));
+        if (result.rescale.class === "wide" && result.rescale.mLimbs.length === 3) long++;
+        prove(more, wider, result);
+        agree(more, wider, result);
+      }),
+      { numRuns: 40 },
+    );
+    expect(long).toBeGreaterThan(5);
   });
 
   test("a block whose weights are all zero may have any scale", () => {

@@ -20,12 +20,16 @@ import { buildLattice, type Lattice, latticeWindow } from "./lattice.ts";
 import type { Certificate, IntRange, RequantSpec, RescaleWide } from "./types.ts";
 import type { Window } from "./window.ts";
 
-/** Limbs of the sum, its multiplier and the constants have 31 bits, so that every product is one of signed 32-bit lanes. */
-const LIMB = 31;
-/** |A| < 2^61 leaves every sum of products inside 64 bits, and room to move the operands. */
-const SUM_BITS = 61;
+/** Limbs of the sum, its multiplier and the constants have 30 bits: three products of limbs are less than 64 bits. */
+const LIMB = 30;
+/** Of sums in so many limbs, with one bit of room to move the operands. */
+const sumBits = (limbs: number): number => LIMB * limbs - 2;
 /** Of a multiplier in so many limbs. */
-const multiplierBits = (limbs: number): number => LIMB * limbs - 2;
+const multiplierBits = (limbs: number): number => LIMB * limbs - 1;
+/** Bound of Σ max |aᵢ|: products with one limb of the factors then add up to less than 64 bits. */
+const OPERANDS = 2 ** 32;
+/** Bits that the last limb may be shifted by. */
+const LAST_SHIFT = 40;
 /** Reachable outputs up to which every threshold is looked at; beyond, the common denominator decides. */
 const MAX_STEPS = 4096;
 
@@ -36,6 +40,8 @@ interface Sum {
   readonly step: Rational;
   readonly min: bigint;
   readonly max: bigint;
+  /** Limbs that hold the sum and its factors. */
+  readonly limbs: number;
 }
 
 interface Problem {
@@ -62,14 +68,18 @@ export function solveWide(
   const [{ rounding }] = specs as readonly [RequantSpec];
   const rules = tieRules(rounding);
   let reason = "";
+  const own = Math.max(...sums.map((s) => s.limbs));
   for (const limbs of [2, 3]) {
-    const direct = solve(specs, sums, [rounding], true, limbs);
+    const base = LIMB * (own + limbs - 2);
+    const direct = solve(specs, sums, [rounding], true, limbs, base);
     const solved =
       typeof direct !== "string" || rules === null
         ? direct
-        : solve(specs, sums, [rules.down, rules.up], false, limbs);
-    if (typeof solved !== "string") return finish(specs, ranges, sums, solved, rules?.select);
-    reason = solved;
+        : solve(specs, sums, [rules.down, rules.up], false, limbs, base);
+    const finished =
+      typeof solved === "string" ? solved : finish(specs, ranges, sums, own, solved, rules?.select);
+    if (typeof finished !== "string") return finished;
+    reason = finished;
   }
   return reason;
 }
@@ -89,6 +99,7 @@ function solve(
   rules: readonly StepRule[],
   shifted: boolean,
   limbs: number,
+  base: number,
 ): Solved | string {
   const problems: Problem[][] = [];
   for (const [i, spec] of specs.entries()) {
@@ -97,9 +108,9 @@ function solve(
       return "ties that round up and ties that round down are both reachable";
     problems.push(row);
   }
-  let n = LIMB * limbs;
+  let n = base;
   for (const row of problems) {
-    const least = leastShift(row, n, limbs);
+    const least = leastShift(row, n, base + LAST_SHIFT, limbs);
     if (least === null) return `no multiplier of ${multiplierBits(limbs)} bits reproduces every rounding`;
     n = least;
   }
@@ -109,10 +120,10 @@ function solve(
 }
 
 /** A solution at n gives one at n + 1 by doubling. */
-function leastShift(row: readonly Problem[], from: number, limbs: number): number | null {
+function leastShift(row: readonly Problem[], from: number, to: number, limbs: number): number | null {
   const step = (row[0] as Problem).step;
   let top = from;
-  while (top < LIMB * limbs + 63 && fits(nearest(step, top + 1), limbs)) top++;
+  while (top < to && fits(nearest(step, top + 1), limbs)) top++;
   if (solveAt(row, top, limbs) === null) return null;
   let low = from - 1;
   let high = top;
@@ -153,19 +164,24 @@ function sumOf(spec: RequantSpec, ranges: readonly IntRange[]): Sum | null {
   const common = multiples.reduce(gcd, 0n);
   const step = rational(common, whole);
   const factors = common === 0n ? multiples : multiples.map((x) => x / common);
-  if (factors.some((f) => bitLength(f) > 53)) return null;
+  if (factors.some((f) => BigInt(Number(f)) !== f)) return null;
   let min = 0n;
   let max = 0n;
   let size = 0n;
+  let operands = 0;
   for (const [i, f] of factors.entries()) {
     const range = ranges[i] as IntRange;
-    if (range.min > range.max) return { factors: factors.map(Number), step, min: 0n, max: 0n };
+    if (range.min > range.max) return { factors: factors.map(Number), step, min: 0n, max: 0n, limbs: 2 };
+    operands += Math.max(Math.abs(range.min), Math.abs(range.max));
     const ends = [f * BigInt(range.min), f * BigInt(range.max)] as const;
     min += minBig(...ends);
     max += maxBig(...ends);
     size += maxBig(...(ends.map((e) => (e < 0n ? -e : e)) as [bigint, bigint]));
   }
-  return bitLength(size) > SUM_BITS ? null : { factors: factors.map(Number), step, min, max };
+  const widest = factors.reduce((b, f) => Math.max(b, bitLength(f)), bitLength(size));
+  const limbs = widest <= sumBits(2) ? 2 : 3;
+  if (widest > sumBits(limbs) || operands > OPERANDS) return null;
+  return { factors: factors.map(Number), step, min, max, limbs };
 }
 
 function gcd(a: bigint, b: bigint): bigint {
@@ -261,6 +277,7 @@ function finish(
   specs: readonly RequantSpec[],
   ranges: readonly (readonly IntRange[])[],
   sums: readonly Sum[],
+  own: number,
   { n, limbs, w, windows, problems }: Solved,
   select: RescaleWide["select"],
 ): WideSolution | string {
@@ -282,6 +299,8 @@ function finish(
     const ends = [sum.min * (w[i] as bigint) + (c[i] as bigint), sum.max * (w[i] as bigint) + top];
     const lanes = ends.map((x) => x >> BigInt(n)).flatMap((v) => [v, v + BigInt(h[i] as number)]);
     if (!lanes.every((v) => BigInt.asIntN(32, v) === v)) return "results before the clamp exceed 32 bits";
+    const tops = [c[i] as bigint, top].map((x) => bitLength(x >> BigInt(LIMB * (own + limbs - 2))));
+    if (tops.some((bits) => bits > 60)) return "the constants exceed their limbs";
     const [down, up] = windows[i] as readonly [Window, Window?];
     const inside = (x: bigint, window: Window) => x >= window.lo && x <= window.hi;
     if (!inside(c[i] as bigint, down) || (up !== undefined && !inside(cUp[i] as bigint, up)))
@@ -300,10 +319,10 @@ function finish(
     c,
     cUp,
     w,
-    ...factorLimbs(m),
+    mLimbs: factorLimbs(m, own),
     wLimbs: limbsOf(w, limbs).map((l) => l.map(Number)),
-    cLimbs: limbsOf(c, limbs + 1),
-    cUpLimbs: limbsOf(cUp, limbs + 1),
+    cLimbs: limbsOf(c, own + limbs - 1),
+    cUpLimbs: limbsOf(cUp, own + limbs - 1),
   };
   const signed = (min: bigint, max: bigint): number =>
     bitLength(maxBig(min < 0n ? -min - 1n : min, max < 0n ? -max - 1n : max)) + 1;
@@ -320,11 +339,10 @@ function finish(
   return { rescale, certificate, windows };
 }
 
-/** Limbs of the factors of the sum. */
-function factorLimbs(m: readonly (readonly number[])[]): Pick<RescaleWide, "L" | "m1" | "m0"> {
-  const L = m.every((row) => row.every((x) => Math.abs(x) < 2 ** LIMB)) ? 0 : LIMB;
-  const m1 = m.map((row) => row.map((x) => (L === 0 ? 0 : Math.floor(x / 2 ** LIMB))));
-  return { L, m1, m0: m.map((row, c) => row.map((x, i) => x - (m1[c]?.[i] as number) * 2 ** LIMB)) };
+/** [limb][channel][operand] of the factors of the sum. */
+function factorLimbs(m: readonly (readonly number[])[], limbs: number): number[][][] {
+  const rows = m.map((row) => limbsOf(row.map(BigInt), limbs));
+  return Array.from({ length: limbs }, (_, l) => rows.map((row) => (row[l] as bigint[]).map(Number)));
 }
 
 /** [limb][value], least limb first; all but the last are not negative. */

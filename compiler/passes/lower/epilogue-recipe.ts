@@ -152,51 +152,43 @@ function recipeLimb64(
   };
 }
 
-/** The two 31-bit limbs of a sum, in i32 lanes. */
-interface Limbs {
-  readonly high: Expr;
-  readonly low: Expr;
-}
+/** The 30-bit limbs of a sum, least first, in i32 lanes. */
+type Limbs = readonly Expr[];
 
 const extmul = (h: 0 | 1): OpName => (h === 0 ? "extmul_low_s.i64x2" : "extmul_high_s.i64x2");
+const add64 = (a: Expr, b: Expr): Expr => op("add.i64x2", [a, b]);
+const carry30 = (a: Expr): Expr => op("shr_s.i64x2", [a], [30]);
 
-/** Σ aᵢ·mᵢ in i64 lanes. */
+/** Σ aᵢ·mᵢ in i64 lanes, a limb of the factors at a time. */
 function exactSum(
   r: RescaleWide,
   pool: ConstantPool,
 ): (site: Site, j: number, acc: readonly Expr[]) => Limbs {
-  const tables = (m: readonly (readonly number[])[], hint: string): (Constant | undefined)[] =>
+  const factors = r.mLimbs.map((m, l) =>
     (m[0] ?? []).map((_, i) => {
       const values = column(m, i);
-      return allAre(values, 0) ? undefined : pool.table32(values, `${hint}${i || ""}`);
-    });
-  const m0 = tables(r.m0, "m0_");
-  const m1 = r.L > 0 ? tables(r.m1, "m1_") : [];
-  const mask = pool.splat(0x7fff_ffff);
+      return allAre(values, 0) ? undefined : pool.table32(values, `m${l}_${i || ""}`);
+    }),
+  );
+  const mask = pool.splat(2 ** 30 - 1);
   return (site, j, acc) => {
     const bound = acc.map((a) => site.block.bind(a, "a"));
-    const dot = (h: 0 | 1, m: readonly (Constant | undefined)[]): Expr | undefined => {
-      let sum: Expr | undefined;
-      m.forEach((f, i) => {
-        if (f === undefined) return;
-        const term = op(extmul(h), [bound[i]!, f(site, j)]);
-        sum = sum === undefined ? term : op("add.i64x2", [sum, term]);
-      });
-      return sum;
+    const half = (h: 0 | 1): Expr[] => {
+      const sums: Expr[] = [];
+      for (const row of factors) {
+        const below = sums.at(-1);
+        const terms = row.flatMap((f, i) => (f ? [op(extmul(h), [bound[i]!, f(site, j)])] : []));
+        if (below) terms.push(carry30(below));
+        if (terms.length === 0) terms.push(op(extmul(h), [pool.splat(0), pool.splat(0)]));
+        sums.push(site.block.bind(terms.reduce(add64), "sum"));
+      }
+      return sums;
     };
-    const half = (h: 0 | 1): Expr => {
-      const low = dot(h, m0);
-      const high = dot(h, m1);
-      const raised = high && op("shl.i64x2", [high], [r.L]);
-      const sum = low && raised ? op("add.i64x2", [raised, low]) : (low ?? raised);
-      return site.block.bind(sum ?? op(extmul(h), [pool.splat(0), pool.splat(0)]), "sum");
-    };
-    const sums = [half(0), half(1)] as const;
-    const shifted = sums.map((x) => op("shr_s.i64x2", [x], [31]));
-    return {
-      high: site.block.bind(op("truncate.i32x4", [shifted[0]!, shifted[1]!]), "high"),
-      low: site.block.bind(op("and.i32x4", [op("truncate.i32x4", [sums[0], sums[1]]), mask]), "low"),
-    };
+    const [low, high] = [half(0), half(1)];
+    return low.map((x, l) => {
+      const limb = op("truncate.i32x4", [x, high[l]!]);
+      return site.block.bind(l === low.length - 1 ? limb : op("and.i32x4", [limb, mask]), "limb");
+    });
   };
 }
 
@@ -207,24 +199,23 @@ function wideQuotient(
   constants: readonly (readonly bigint[])[],
   suffix: string,
 ): (site: Site, j: number, sum: Limbs) => Expr {
-  const w = r.wLimbs.map((limb, l) => pool.table32(limb, `w${l}_`));
+  const w = r.wLimbs.map((limb, l) => (allAre(limb, 0) ? undefined : pool.table32(limb, `w${l}_`)));
   const c = constants.map((limb, l) => (allAre(limb, 0n) ? undefined : pool.table64(limb, `c${l}${suffix}`)));
-  return (site, j, { high, low }) => {
+  return (site, j, sum) => {
     const half = (h: 0 | 1): Expr => {
-      let sum: Expr | undefined;
+      let t: Expr | undefined;
       for (let l = 0; l < c.length; l++) {
-        const carry = sum && op("shr_s.i64x2", [site.block.bind(sum, "wide")], [31]);
-        const [below, own] = [w[l - 1], w[l]];
-        const terms = [
-          carry,
-          below && op(extmul(h), [high, below(site, j)]),
-          own && op(extmul(h), [low, own(site, j)]),
-          c[l]?.(site, j, h),
-        ].filter((t) => t !== undefined);
-        sum = terms.reduce((a, b) => op("add.i64x2", [a, b]));
+        const terms = sum.flatMap((a, i) => {
+          const factor = w[l - i];
+          return factor ? [op(extmul(h), [a, factor(site, j)])] : [];
+        });
+        const constant = c[l]?.(site, j, h);
+        if (constant) terms.push(constant);
+        if (t) terms.push(carry30(site.block.bind(t, "wide")));
+        if (terms.length > 0) t = terms.reduce(add64);
       }
-      return site.block.bind(sum!, "wide");
+      return site.block.bind(t ?? op(extmul(h), [pool.splat(0), pool.splat(0)]), "wide");
     };
-    return truncated(half(0), half(1), r.n - 31 * w.length);
+    return truncated(half(0), half(1), r.n - 30 * (c.length - 1));
   };
 }

@@ -175,6 +175,10 @@ export const blockCases: readonly GraphCase[] = [
   graphCase("MatMulNBits, two bits, blocks of 128", (g) =>
     y(g, nbits(g, x(g, [2, 256]), [256, 16], { bits: 2, block: 128, zero: "packed" }), 0.1, 120),
   ),
+  graphCase("MatMulNBits, bias and a residual before one quantizer", (g) => {
+    const a = x(g, [3, 32], 0.07, 120);
+    return y(g, g.op("Add", [nbits(g, a, [32, 32], { bias: true, zero: "packed" }), a]), 0.05, 120);
+  }),
   graphCase("two products in a row", (g) => {
     const h = g.fq(g.op("Relu", [nbits(g, x(g, [4, 32]), [32, 48])]), 0.03, 0);
     return y(g, nbits(g, h, [48, 10], { block: 16, seed: 5 }), 0.05, 120);
