@@ -55,6 +55,9 @@ const describe = ({ name, outputs }: OnnxNode): string =>
 /** Operators with bodies of their own. */
 const CONTROL_FLOW = ["If", "Loop", "Scan", "SequenceMap"];
 
+/** Operators whose results are as many as the values say. */
+const SIZED_BY_VALUES = ["NonMaxSuppression", "NonZero", "Unique"];
+
 export function createNodeGraph(
   source: OnnxGraph,
   nodes: readonly ScopedNode[],
@@ -330,6 +333,8 @@ export function createNodeGraph(
     if (imported) return `the model imports no operator set for domain ${quote(node.domain)}`;
     if (node.domain === "" && CONTROL_FLOW.includes(node.op))
       return "control flow depends on values, and kernels have a fixed sequence of steps";
+    if (node.domain === "" && SIZED_BY_VALUES.includes(node.op))
+      return "how many results it has depends on values, and shapes are static: leave it to the code behind the model";
     return "";
   };
 

@@ -9,7 +9,7 @@ import { onGrid } from "../../qdq.ts";
 import { TRANSPOSED_ATTRIBUTES, transposedAttrs, WINDOW_ATTRIBUTES, windowAttrs } from "./window.ts";
 
 /** The spatial sizes of [N, C, spatial …]. */
-function spatial(n: NodeImport, x: Operand): readonly number[] {
+export function spatial(n: NodeImport, x: Operand): readonly number[] {
   if (x.shape.length < 3)
     reject(badOperands(n.loc, `the input must be [N, C, spatial …], is [${x.shape.join(", ")}]`, []));
   return x.shape.slice(2);

@@ -21,6 +21,7 @@ import { matmulImporters } from "./matmul.ts";
 import { multiThresholdImporters } from "./multi-threshold.ts";
 import { nbitsImporters } from "./nbits.ts";
 import { normalizationImporters } from "./normalization.ts";
+import { poolingImporters } from "./pooling.ts";
 import { qlinearImporters } from "./qlinear.ts";
 import { qonnxImporters } from "./qonnx.ts";
 import { qonnxPoolImporters } from "./qonnx-pool.ts";
@@ -65,6 +66,7 @@ export const IMPORTERS: readonly Importer[] = [
   ...cumulateImporters,
   ...lossImporters,
   ...gridSampleImporters,
+  ...poolingImporters,
 ];
 
 const key = (domain: string, op: string): string => `${domain}\n${op}`;
