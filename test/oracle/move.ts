@@ -170,6 +170,23 @@ function spaceToDepth(x: Tensor, block: number): Tensor {
   return reshape(transpose(cut, [0, 3, 5, 1, 2, 4]), [n, c * block ** 2, h / block, w / block]);
 }
 
+/** x with rows of `updates` at the places that the last axis of `indices` names. */
+function scatterRows(x: Tensor, indices: Tensor, updates: Tensor): Tensor {
+  const depth = indices.shape.at(-1)!;
+  const row = sizeOf(x.shape.slice(depth));
+  const size = sizeOf(x.shape);
+  const source = Int32Array.from({ length: size }, (_, i) => i);
+  const at = numbersOf(indices);
+  for (let u = 0; u * depth < at.length; u++) {
+    const place = x.shape.slice(0, depth).reduce((sum, dim, d) => {
+      const i = at[u * depth + d]!;
+      return sum * dim + (i < 0 ? i + dim : i);
+    }, 0);
+    for (let i = 0; i < row; i++) source[place * row + i] = size + u * row + i;
+  }
+  return gather(chain([x, updates]), source, x.shape);
+}
+
 type Mover = (node: OnnxNode, inputs: readonly (Tensor | undefined)[], x: Tensor) => readonly Tensor[];
 
 export const MOVERS: Readonly<Record<string, Mover>> = {
@@ -189,6 +206,11 @@ export const MOVERS: Readonly<Record<string, Mover>> = {
   Transpose: (node, _, x) => [
     transpose(x, intsOf(node, "perm") ?? x.shape.map((__, d) => x.shape.length - 1 - d)),
   ],
+  ScatterND: (node, inputs, x) => {
+    if ((stringOf(node, "reduction") ?? "none") !== "none")
+      throw new Error("ScatterND that reduces is not covered");
+    return [scatterRows(x, inputs[1]!, inputs[2]!)];
+  },
   Squeeze: (node, inputs, x) => {
     const axes = listOf(node, inputs, 1, "axes")?.map((axis) => normalizeAxis(axis, x.shape.length));
     return [
