@@ -157,6 +157,8 @@ describe("operators", () => {
       },
       "float.reduce_mean": { attrs: { axes: [1], keepdims: false } },
       "float.reduce_sum": { attrs: { axes: [0], keepdims: true } },
+      "float.reduce_max": { attrs: { axes: [0, 1], keepdims: false } },
+      "float.reduce_min": { attrs: { axes: [1], keepdims: true } },
       "float.softmax": { attrs: { axis: 1 } },
       "float.arg_max": { attrs: { axis: 1, last: true } },
       "layout.reshape": { attrs: { shape: [3, 1, 2] } },

@@ -117,6 +117,10 @@ describe("float", () => {
     const x = iota(F32, 2, 3);
     expect(list(run("float.reduce_mean", [x], { axes: [0], keepdims: false }))).toEqual([1.5, 2.5, 3.5]);
     expect(run("float.reduce_sum", [x], { axes: [1] }).shape).toEqual([2, 1]);
+    expect(list(run("float.reduce_max", [x], { axes: [0, 1], keepdims: false }))).toEqual([
+      Math.max(...list(x)),
+    ]);
+    expect(list(run("float.reduce_min", [x], { axes: [0] }))).toEqual(list(x).slice(0, 3));
     const s = list(run("float.softmax", [f32([2, 2], 0, Math.log(3), 5, 5)], { axis: 1 }));
     expect(s.map((v) => Math.round(v * 1e12) / 1e12)).toEqual([0.25, 0.75, 0.5, 0.5]);
   });
