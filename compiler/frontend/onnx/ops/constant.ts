@@ -97,7 +97,12 @@ const dropout: Importer = {
       reject(
         unsupportedForm(n.loc, "Dropout in training mode is random", ["export the model in evaluation mode"]),
       );
-    return input(n, 0);
+    const x = input(n, 0);
+    // The mask of what is kept: everything.
+    const wanted = n.node.outputs[1] !== undefined && n.node.outputs[1] !== "";
+    return wanted
+      ? [x, constantOperand(makeConstant("bool", x.shape, new Uint8Array(sizeOf(x.shape)).fill(1)))]
+      : x;
   },
 };
 

@@ -118,9 +118,24 @@ const layerNormalization: Importer = {
     const unit = normalized(n, input(n, 0), { centre: true });
     const y = real(n, "float.mul", [unit, input(n, 1)]);
     const bias = n.inputs[2];
-    return bias === undefined ? y : real(n, "float.add", [y, bias]);
+    const shifted = bias === undefined ? y : real(n, "float.add", [y, bias]);
+    const wanted = n.node.outputs.slice(1).some((name) => name !== "");
+    return wanted ? [shifted, ...statistics(n, input(n, 0))] : shifted;
   },
 };
+
+/** Mean of each row, and the reciprocal of its deviation: the further outputs. */
+function statistics(n: NodeImport, x: Operand): readonly Operand[] {
+  const first = axisOf(n, intAttr(n, "axis", -1), x.shape.length);
+  const axes = x.shape.map((_, a) => a).slice(first);
+  const mean = (v: Operand): Operand => real(n, "float.reduce_mean", [v], { axes, keepdims: true });
+  const centre = mean(x);
+  const apart = real(n, "float.sub", [x, centre]);
+  const variance = mean(real(n, "float.mul", [apart, apart]));
+  const epsilon = realConstant([], [floatAttr(n, "epsilon", EPSILON)]);
+  const deviation = real(n, "float.sqrt", [real(n, "float.add", [variance, epsilon])]);
+  return [centre, real(n, "float.reciprocal", [deviation])];
+}
 
 /** RMSNormalization, and what onnxruntime called it before there was one. */
 const rmsNormalization = (op: string): Importer => ({
