@@ -13,7 +13,7 @@ type Feed = Float32Array | Int8Array | Uint8Array | Int16Array | Int32Array | Ui
 const numbers = (x: ArrayLike<number | bigint>): number[] => Array.from(x as ArrayLike<number>, Number);
 
 async function compiled(spec: ModelSpec, allowFloat = true) {
-  const result = await compileModel(modelBytes(spec), { target: "wasm-simd", allowFloat });
+  const result = await compileModel(modelBytes(spec), { target: "wasm", allowFloat });
   if (!result.ok) throw new Error(result.diagnostics.map((d) => `${d.code} ${d.message}`).join("\n"));
   const { manifest, baseline, exact } = result.value;
   const artifact = await loadModel(layoutOf(manifest), {}, { wasm: baseline as Uint8Array<ArrayBuffer> });
