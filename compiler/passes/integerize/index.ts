@@ -4,7 +4,7 @@
  */
 
 import { createBuilder } from "../../ir/builder.ts";
-import { type Diagnostic, fail, ok } from "../../ir/diagnostics.ts";
+import { type Diagnostic, fail, type Loc, ok } from "../../ir/diagnostics.ts";
 import { lookupInFloat } from "../../ir/messages-blocks.ts";
 import { nothingToAllow, runtimeScale } from "../../ir/messages-float.ts";
 import { constantNotFinite, floatOutput, noQuantizer } from "../../ir/messages-quant.ts";
@@ -167,12 +167,26 @@ function boundaryOf(r: Linear): { axis: number; scales: number[]; zeroPoints: nu
 /** Ops that make the integers of a quantized type. */
 const QUANTIZERS: ReadonlySet<string> = new Set(["quant.quantize", "quant.threshold"]);
 
+/** Whether a finding at a place has been made before: several ops of one node may have one thing to say. */
+function repeated(): (d: Diagnostic) => boolean {
+  const said = new Map<Loc | undefined, Set<string>>();
+  return ({ code, message, loc }) => {
+    const known = said.get(loc) ?? new Set<string>();
+    said.set(loc, known);
+    const text = `${code} ${message}`;
+    const before = known.has(text);
+    known.add(text);
+    return before;
+  };
+}
+
 function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; diagnostics: Diagnostic[] } {
   const b = createBuilder(func.name);
   const reps = new Map<Value, Rep>();
   const diagnostics: Diagnostic[] = [];
   const defs = definitions(func);
   const users = uses(func);
+  const isRepeated = repeated();
   const ctx: Context = {
     source: func,
     emit: (name, operands, attrs, { type, hint = "", loc } = {}) =>
@@ -183,10 +197,8 @@ function integerizeFunc(func: Func, options: IntegerizeOptions): { func: Func; d
       if (r === undefined) throw new Error(`no representation for ${v.name}`);
       return r;
     },
-    // Several ops of one node may have one thing to say.
     report: (d) => {
-      const said = diagnostics.some((e) => e.code === d.code && e.message === d.message && e.loc === d.loc);
-      if (!said) diagnostics.push(d);
+      if (!isRepeated(d)) diagnostics.push(d);
     },
     definition: (v) => defs.get(v),
     users: (v) => users.get(v) ?? [],

@@ -14,8 +14,10 @@ const EXTREMES: ReadonlySet<string> = new Set([
 const BESIDE: ReadonlySet<string> = new Set(["float.abs", "float.neg", "layout.reshape", "layout.transpose"]);
 /** Ops between a tensor and its scale. */
 const FAR = 8;
-/** Tensors looked at for one finding. */
-const MANY = 64;
+/** Tensors looked at for one finding, and readers of one tensor. */
+const MANY = 32;
+
+const readers = (ctx: Context, v: Value): readonly Op[] => ctx.users(v).slice(0, MANY);
 
 const passes = (op: Op): boolean =>
   EXTREMES.has(op.name) || hasTrait(op, "elementwise") || hasTrait(op, "movement");
@@ -26,10 +28,10 @@ function extremeFor(ctx: Context, x: Value): Op | undefined {
   const walk = (v: Value, extreme: Op | undefined, far: number): Op | undefined => {
     if (far === FAR || seen.has(v) || seen.size > MANY) return undefined;
     seen.add(v);
-    for (const op of ctx.users(v)) {
+    for (const op of readers(ctx, v)) {
       const scales =
         (op.name === "float.mul" || op.name === "float.div") && op.operands.includes(x) && v !== x;
-      const rounds = ctx.users(op.results[0]!).some((user) => user.name === "quant.quantize");
+      const rounds = readers(ctx, op.results[0]!).some((user) => user.name === "quant.quantize");
       if (extreme && scales && rounds) return extreme;
       if (!passes(op)) continue;
       const found = walk(op.results[0]!, EXTREMES.has(op.name) ? op : extreme, far + 1);
@@ -42,7 +44,7 @@ function extremeFor(ctx: Context, x: Value): Op | undefined {
 
 /** DynamicQuantizeLinear takes both ends of the range itself. */
 const quantizerOf = (ctx: Context, x: Value): Op | undefined =>
-  ctx.users(x).find((op) => op.name === "float.reduce_max" || op.name === "float.reduce_min") ??
+  readers(ctx, x).find((op) => op.name === "float.reduce_max" || op.name === "float.reduce_min") ??
   extremeFor(ctx, x);
 
 /** Ops that a tensor goes through before it is quantized. */
@@ -64,7 +66,7 @@ function quantizedAhead(ctx: Context, x: Value, far = 0, seen = new Set<Value>()
   const op = quantizerOf(ctx, x);
   if (op) return { op, tensor: x.name };
   if (far === FAR) return undefined;
-  for (const user of ctx.users(x)) {
+  for (const user of readers(ctx, x)) {
     const found = before(user) ? quantizedAhead(ctx, user.results[0]!, far + 1, seen) : undefined;
     if (found) return found;
   }
