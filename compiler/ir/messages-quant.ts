@@ -221,6 +221,18 @@ export const accumulatorTooWide = (op: Op, min: number, max: number): Diagnostic
     },
   );
 
+/** Unsigned integers of 32 bits that use the upper half of them. */
+export const unsignedTooWide = (op: Op, reached: number): Diagnostic =>
+  diagnostic(
+    "error",
+    "QC3004",
+    `the integers of ${onnxName(op)} can reach ${reached}; kernels hold them in signed 32 bits`,
+    {
+      ...locOf(op),
+      fixes: ["quantize to 31 bits or fewer, or with a coarser scale"],
+    },
+  );
+
 export const tableUndecided = (op: Op, at: number, near: number): Diagnostic =>
   diagnostic(
     "error",

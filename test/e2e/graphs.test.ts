@@ -5,6 +5,7 @@
 import { describe, expect, test } from "vitest";
 import { relaxedRefusal } from "../../runtime/relaxed.ts";
 import { differential, relaxedRuns } from "./differential.ts";
+import { formCases } from "./graphs/forms.ts";
 import { groups } from "./graphs/groups.ts";
 
 if (!relaxedRuns)
@@ -12,7 +13,7 @@ if (!relaxedRuns)
 else if (relaxedRefusal("u8s8") !== undefined)
   console.warn(`skipped: relaxed modules of products of whole bytes: ${relaxedRefusal("u8s8")}`);
 
-describe.each(Object.entries(groups))("%s", (_, cases) => {
+describe.each(Object.entries({ ...groups, forms: formCases }))("%s", (_, cases) => {
   test.each(cases.map((c) => [c.name, c] as const))("%s", async (_, { bytes, batch, errors, saturates }) => {
     const verdict = await differential(bytes, { batch, saturates });
     if (errors !== undefined) {

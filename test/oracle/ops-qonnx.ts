@@ -51,6 +51,7 @@ const MODES: Readonly<Record<string, Mode>> = {
   FLOOR: (below) => below,
   UP: away,
   DOWN: toward,
+  ROUND_TO_ZERO: toward,
   HALF_UP: (below, half, x) => (half === 0 ? away(below, half, x) : half > 0 ? below + 1n : below),
   HALF_DOWN: (below, half, x) => (half === 0 ? toward(below, half, x) : half > 0 ? below + 1n : below),
 };

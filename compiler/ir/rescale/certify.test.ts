@@ -460,3 +460,31 @@ describe("the checker rejects what is not certified", () => {
 });
 
 const ONE_THIRD = rational(1, 3);
+
+describe("more outputs than a list of steps holds, made by few accumulators", () => {
+  const S = rational(46837437788953n, 3602879610880n);
+  test.each([
+    ["both ends reached", S, rational(-46837437788953n, 1759218560n), [-238837, 238576], [-16320, 20400]],
+    ["clamped at the top", S, ZERO, [-300000, 200000], [-16320, 20400]],
+    ["clamped at both ends", S, ZERO, [-150000, 150000], [-20000, 20000]],
+    ["mirrored", rational(-46837437788953n, 3602879610880n), ZERO, [-300000, 300000], [-16320, 20400]],
+    [
+      "24 bits",
+      rational(1234567891n, 3000001n),
+      rational(7n, 3n),
+      [-(2 ** 23), 2 ** 23 - 1],
+      [-16320, 20400],
+    ],
+    ["ties", rational(4097n, 2n), ZERO, [-(2 ** 25), 2 ** 25 - 1], [-8000, 8000]],
+    ["31 bits", rational(987654321n, 10007n), ZERO, [-(2 ** 30), 2 ** 30 - 1], [-10000, 10000]],
+  ] as const)("%s", (_, s, b, [lo, hi], [min, max]) => {
+    for (const rounding of ROUNDINGS) {
+      const one = spec({ scales: [s], offset: b, lo, hi, rounding });
+      const found = certify([one], [[{ min, max }]]);
+      if (!found.ok) throw new Error(`${rounding}: ${found.counterexample.reason}`);
+      for (let a = min; a <= max; a++)
+        if (evaluateRescale(found.rescale, 0, [a]) !== evaluateExact(one, [a]))
+          throw new Error(`${rounding}: ${a} becomes ${evaluateRescale(found.rescale, 0, [a])}`);
+    }
+  });
+});

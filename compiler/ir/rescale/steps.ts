@@ -163,7 +163,15 @@ export function addSteps(
   const numMax = BigInt(aMax) * alpha + beta;
   const first = clampedStep(numMin, gamma, rule, jLo, jHi);
   const last = alpha === 0n ? first : clampedStep(numMax, gamma, rule, jLo, jHi);
-  if (last - first > MAX_STEPS) return false;
+  if (last - first > MAX_STEPS) {
+    // Steps that few accumulators jump over.
+    if (aMax - aMin >= MAX_STEPS) return false;
+    const sign = mirrored ? -1 : 1;
+    addValues(out, { alpha, beta, gamma }, rule, shift, [jLo, jHi], [aMin, aMax], sign, b);
+    out.first = Math.min(out.first, first + shift);
+    out.last = Math.max(out.last, last + shift);
+    return true;
+  }
 
   const lower = hull();
   const upper = hull();
@@ -226,6 +234,48 @@ export function addSteps(
   out.first = Math.min(out.first, first + shift);
   out.last = Math.max(out.last, last + shift);
   return true;
+}
+
+/**
+ * The same conditions, one pair for every a in aMin … aMax instead of every step: its output and no more than it. For at most
+ * MAX_STEPS values of a, whatever the outputs.
+ */
+function addValues(
+  out: Constraints,
+  { alpha, beta, gamma }: Affine,
+  rule: StepRule,
+  shift: number,
+  [jLo, jHi]: readonly [number, number],
+  [aMin, aMax]: readonly [number, number],
+  sign: 1 | -1,
+  b: number,
+): void {
+  const lower = hull();
+  const upper = hull();
+  let windowMin = aMin;
+  let windowMax = aMax;
+  let num = BigInt(aMin) * alpha + beta;
+  let [before, j] = [jLo, clampedStep(num, gamma, rule, jLo, jHi)];
+  for (let a = aMin; a <= aMax; a++) {
+    const following = num + alpha;
+    const next = a < aMax ? clampedStep(following, gamma, rule, jLo, jHi) : Number.POSITIVE_INFINITY;
+    // Of equal outputs, which only saturation makes, the first is the hardest to reach and the last the hardest not to exceed.
+    if (j > before) {
+      pushHull(lower, a, j, 1);
+      if (onBoundary(num, gamma, rule, j)) out.tiesUp++;
+    }
+    if (j < next && j < jHi) {
+      pushHull(upper, a, j + 1, -1);
+      if (onBoundary(num, gamma, rule, j + 1)) out.tiesDown++;
+    }
+    if (j === jLo) windowMin = a;
+    if (j === jHi) windowMax = Math.min(windowMax, a);
+    [before, j, num] = [j, next, following];
+  }
+  append(out.lower, lower, shift, sign, b);
+  append(out.upper, upper, shift, sign, b);
+  const [min, max] = sign < 0 ? [-windowMax, -windowMin] : [windowMin, windowMax];
+  out.window = { min: Math.min(out.window.min, min), max: Math.max(out.window.max, max) };
 }
 
 function onBoundary(num: bigint, den: bigint, rule: StepRule, j: number): boolean {

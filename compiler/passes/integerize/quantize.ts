@@ -1,5 +1,10 @@
 /** Quantizers: each becomes one exact integer map of what its input is made of. */
-import { noQuantizer, tableUndecided, zeroPointPerChannel } from "../../ir/messages-quant.ts";
+import {
+  noQuantizer,
+  tableUndecided,
+  unsignedTooWide,
+  zeroPointPerChannel,
+} from "../../ir/messages-quant.ts";
 import type { Attr, Op, Value } from "../../ir/module.ts";
 import { attr } from "../../ir/op.ts";
 import { add, div, fromNumber, type Rational } from "../../ir/rational.ts";
@@ -7,6 +12,7 @@ import type { Rounding } from "../../ir/rescale/types.ts";
 import { intTypeFor, type QuantType, tensor } from "../../ir/types.ts";
 import { type Context, poison, replay } from "./context.ts";
 import { quantizeInput } from "./input.ts";
+import { boundsOf } from "./materialize.ts";
 import { quantizeNormalized } from "./normalize.ts";
 import { type Quantizer, quantizeExact, storageOf } from "./quantizer.ts";
 import { intervalOf } from "./ranges.ts";
@@ -22,7 +28,28 @@ export function liftQuantize(ctx: Context, op: Op): Rep {
     rounding: attr<string>(op, "rounding") as Rounding,
     order: attr<string>(op, "order") as Quantizer["order"],
   };
-  return quantizeRep(ctx, op, q, ctx.rep(op.operands[0]!), result);
+  const rep = ctx.rep(op.operands[0]!);
+  if (q.type.hi <= INT32_MAX || rep.kind === "poison") return quantizeRep(ctx, op, q, rep, result);
+  const reached = greatestOf(q, rep);
+  if (reached !== undefined && reached <= INT32_MAX)
+    return quantizeRep(ctx, op, { ...q, type: { ...q.type, hi: INT32_MAX } }, rep, result);
+  ctx.report(unsignedTooWide(op, reached ?? q.type.hi));
+  return poison(rep.shape);
+}
+
+/** What kernels hold an integer in. */
+const INT32_MAX = 2 ** 31 - 1;
+
+/** The greatest integer that the bounds of `rep` become; undefined where those are not known. */
+function greatestOf(q: Quantizer, rep: Rep): number | undefined {
+  const bounds = boundsOf(rep);
+  if (bounds === undefined) return undefined;
+  const zeros = zeroList(q.type);
+  return Math.max(
+    ...scaleList(q.type).map((s, c) =>
+      quantizeExact(bounds.hi, fromNumber(s), fromNumber(zeros[c] ?? zeros[0]!), q),
+    ),
+  );
 }
 
 function quantizeRep(ctx: Context, op: Op, q: Quantizer, rep: Rep, result: Value): Rep {

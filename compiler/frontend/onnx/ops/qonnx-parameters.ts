@@ -104,6 +104,8 @@ const ROUNDINGS: { readonly [mode: string]: Rounding } = {
   FLOOR: "floor",
   UP: "up",
   DOWN: "down",
+  // Brevitas' name of it.
+  ROUND_TO_ZERO: "down",
   HALF_UP: "half_up",
   HALF_DOWN: "half_down",
 };

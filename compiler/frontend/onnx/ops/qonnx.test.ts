@@ -91,6 +91,7 @@ test.each([
   ["Floor", "floor"],
   ["UP", "up"],
   ["DOWN", "down"],
+  ["ROUND_TO_ZERO", "down"],
   ["HALF_UP", "half_up"],
   ["HALF_DOWN", "half_down"],
 ])("rounding mode %s", (mode, rounding) => {
