@@ -202,7 +202,7 @@ describe("operators", () => {
     const got = await runOrt(bytes, inputs);
     expect(got.length).toBe(want.length);
     got.forEach((x, i) => {
-      if (Number.isNaN(want[i])) return void expect(x).toBeNaN();
+      if (Number.isNaN(want[i]) && Number.isNaN(x)) return;
       expect(Math.abs(x - want[i]!), `element ${i}: ${x}, not ${want[i]}`).toBeLessThanOrEqual(
         CLOSE * Math.max(1, Math.abs(want[i]!)),
       );
