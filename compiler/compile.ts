@@ -1,5 +1,6 @@
 /** Bytes → module → pipeline → backend → artifact. No I/O. */
 import { manifestOf } from "./backends/wasm/artifact/build-manifest.ts";
+import { preload } from "./backends/wasm/assemble.ts";
 import { buildWasm, targetsOf } from "./backends/wasm/build.ts";
 import type { Compiled, CompileOptions } from "./compiled.ts";
 import { parseEncodings } from "./frontend/encodings.ts";
@@ -120,6 +121,7 @@ export async function compileModel(bytes: Uint8Array, options: CompileOptions): 
     diagnostics.push(...r.diagnostics);
     return r;
   };
+  preload();
   phase("import");
   const imported = importModel(bytes, options);
   if (!imported.ok) return imported;

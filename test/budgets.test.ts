@@ -44,7 +44,13 @@ describe("budgets", () => {
 
   test("run-time dependencies", () => {
     const { dependencies } = JSON.parse(readFileSync(new URL("../package.json", import.meta.url), "utf8"));
-    expect(Object.keys(dependencies).sort()).toEqual(["chevrotain", "commander", "fflate", "protobufjs"]);
+    expect(Object.keys(dependencies).sort()).toEqual([
+      "binaryen",
+      "chevrotain",
+      "commander",
+      "fflate",
+      "protobufjs",
+    ]);
   });
 
   test("no escape from the type system", () => {

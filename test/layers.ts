@@ -106,12 +106,13 @@ export const LAYERS: readonly Layer[] = [
   { name: "runtime", has: (path) => below(path, "runtime"), may: (_, to) => below(to, "runtime") },
 ];
 
-/** Where each package may be imported. */
-export const DOORS: Readonly<Record<string, { readonly files: RegExp }>> = {
+/** Where each package may be imported; `lazy`: only as `import("…")`, types aside. */
+export const DOORS: Readonly<Record<string, { readonly files: RegExp; readonly lazy?: true }>> = {
   protobufjs: {
     files: /^compiler\/(frontend\/onnx\/(reader\.ts|schema\.gen\.js)|backends\/onnx\/encode\.ts)$/,
   },
   chevrotain: { files: /^compiler\/ir\/(parser\.ts|text\/.*\.ts|kernel\/parser\.ts)$/ },
+  binaryen: { files: /^compiler\/backends\/wasm\/assemble\.ts$/, lazy: true },
   commander: { files: /^compiler\/cli\// },
   fflate: { files: /^compiler\/cli\// },
 };
@@ -125,7 +126,7 @@ const isProjectFile = (to: string): boolean =>
   /^(compiler|runtime|test|bench|scripts|examples|dist)\//.test(to);
 
 /** What is wrong with one import; `undefined` if nothing is. */
-export function fault({ from, to }: Edge): string | undefined {
+export function fault({ from, to, kind }: Edge): string | undefined {
   const layer = LAYERS.find(({ has }) => has(from));
   if (layer === undefined) return `${from} belongs to no layer`;
   if (to === undefined)
@@ -135,6 +136,7 @@ export function fault({ from, to }: Edge): string | undefined {
   const door = DOORS[packageOf(to)];
   if (door === undefined) return `${from} imports ${to}, which is no dependency`;
   if (!door.files.test(from)) return `${from} imports ${to} past its door`;
+  if (door.lazy && kind === "static") return `${from} must load ${to} lazily, with import()`;
   return undefined;
 }
 

@@ -331,12 +331,12 @@ export function floatUses(module: WasmModule): string[] {
 }
 
 /**
- * Scalar multiplies in innermost loops. In a contraction or depthwise kernel, whose addresses advance by additions,
- * such a loop holds the multiply-accumulate, and none of it may be scalar.
+ * Scalar multiplies in innermost loops without vectors: multiply-accumulates done one by one. Where a loop has vectors, they are
+ * those of addresses.
  */
 export const scalarMultiplies = (f: Func): number =>
   f.loops
-    .filter((l) => l.innermost)
+    .filter((l) => l.innermost && !l.body.some((i) => /^(v128|[if]\d+x\d+)\./.test(i.name)))
     .reduce((n, l) => n + l.body.filter((i) => i.name === "i32.mul" || i.name === "i64.mul").length, 0);
 
 export const countOf = (body: readonly Instr[], name: string): number =>

@@ -397,7 +397,9 @@ export const blockQuantization = (loc: Loc, blockSize: string, tensor: string) =
     {
       loc,
       tensor,
-      notes: [{ label: "needs", text: "constant weights, scales and zero points: activations have one scale" }],
+      notes: [
+        { label: "needs", text: "constant weights, scales and zero points: activations have one scale" },
+      ],
       fixes: ["quantize activations per tensor or per channel"],
     },
   );

@@ -85,12 +85,16 @@ export function resize(node: OnnxNode, inputs: readonly (Tensor | undefined)[], 
   };
   if (method !== "nearest") {
     if (x.kind === "approx") throw new Error("Resize of irrational numbers is not covered");
+    if (intOf(node, "antialias") === 1) throw new Error("Resize with antialias is not covered");
     const profile = method === "linear" ? LINEAR : cubic(fromNumber(floatOf(node, "cubic_coeff_a") ?? -0.75));
     const exclude = intOf(node, "exclude_outside") === 1;
     return x.shape.reduce((y, from, d) => {
       const a = axisScale(d);
       if (a === undefined) return y;
       const to = a.to;
+      // The standard divides by the size before rounding, runtimes by the size.
+      if (transform === "align_corners" && Math.abs(toNumber(a.scale) * from - to) > 1e-3)
+        throw new Error("Resize with align_corners to a rounded size is not covered");
       // A ratio of sizes that was rounded to float32 means the ratio.
       const rounded = Math.abs(toNumber(a.scale) * from - to) <= to * 2 ** -22;
       const scale = rounded ? divide(whole(to), whole(from)) : a.scale;

@@ -45,9 +45,12 @@ export function assembleModule(options: ModuleOptions): Promise<Uint8Array> {
       memoryPages,
       memoryPages,
       exportsMemory ? "memory" : null,
-      constants.segments.map((s) => ({ offset: s.address, data: s.bytes })),
+      constants.segments.map((s) => ({ offset: m.i32.const(s.address), data: s.bytes, passive: false })),
+      false,
+      false,
+      "memory",
     );
-    if (!exportsMemory) m.addMemoryImport("env", "memory");
+    if (!exportsMemory) m.addMemoryImport("memory", "env", "memory", false);
     const cx = { b, m, relaxed: kind === "relaxed" };
     const { kernels, procedures } = shareParts(program.kernels, addresses, worth);
     for (const p of procedures) emitProcedure(cx, p, addresses);

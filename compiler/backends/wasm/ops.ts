@@ -1,14 +1,20 @@
 /** Kernel IR op → WASM instruction, one row each. */
 import type { OpName, Vec } from "../../ir/kernel/ir.ts";
-import type { Builder, Ref, Types } from "./assemble.ts";
+import type { Binaryen, Builder, Ref } from "./assemble.ts";
 
 /** Builds the instruction from its operands. An operand that is a function may be called several times. */
 export interface OpContext {
-  readonly b: Types;
+  readonly b: Binaryen;
   readonly m: Builder;
   readonly relaxed: boolean;
 }
 export type Emit = (cx: OpContext, args: readonly (() => Ref)[], imm: readonly number[]) => Ref;
+
+/** Relaxed SIMD has no typed builders in binaryen's JavaScript; its C entry points are exported. */
+interface RawCalls {
+  _BinaryenSIMDTernary(module: number, op: number, a: Ref, b: Ref, c: Ref): Ref;
+}
+const rawModule = (m: Builder): number => (m as unknown as { readonly ptr: number }).ptr;
 
 type B1 = (m: Builder, a: Ref) => Ref;
 type B2 = (m: Builder, a: Ref, b: Ref) => Ref;
@@ -64,11 +70,18 @@ const shuffle: Emit = ({ m }, [a, b], imm) => {
   return m.i8x16.shuffle(left, b!(), imm);
 };
 /** One instruction for both: whether it takes its second operand as signed is the engine's choice, on which the module depends. */
-const dot4: Emit = ({ m, relaxed }, [acc, w, x]) => {
+const dot4: Emit = ({ b, m, relaxed }, [acc, w, x]) => {
   if (!relaxed) throw new Error("dot4 needs relaxed SIMD: legalize first");
+  const raw = b as unknown as RawCalls;
   const weights = w!();
   const activations = x!();
-  return m.i32x4.relaxed_dot_i8x16_i7x16_add_s(weights, activations, acc!());
+  return raw._BinaryenSIMDTernary(
+    rawModule(m),
+    b.RelaxedDotI8x16I7x16AddSToVecI32x4,
+    weights,
+    activations,
+    acc!(),
+  );
 };
 const mulhi: Emit = ({ m }, [a, b]) => {
   const left = a!();

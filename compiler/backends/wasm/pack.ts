@@ -3,7 +3,7 @@
  * those with padding without it, tables of wider elements byte by byte (`tables.ts`).
  */
 import type { Program } from "../../ir/kernel/ir.ts";
-import type { Builder, Ref, Types } from "./assemble.ts";
+import type { Binaryen, Builder } from "./assemble.ts";
 import { planesOf, type TableRun } from "./tables.ts";
 
 /** Byte i is (base + step·code i) mod 256; code i takes `bits` bits from bit i·bits of `codes`, low bits first. */
@@ -165,12 +165,12 @@ function append(segments: Segment[], next: Segment): void {
 }
 
 /** Adds a start function that fills the places of packed constants. */
-export function emitUnpack(b: Types, m: Builder, { unpackings, paddings, tables }: PackedConstants): void {
+export function emitUnpack(b: Binaryen, m: Builder, { unpackings, paddings, tables }: PackedConstants): void {
   if (unpackings.length + paddings.length + tables.length === 0) return;
   if (unpackings.length > 0) emitUnpackCodes(b, m);
   if (paddings.length > 0) emitPad(b, m);
   if (tables.length > 0) emitJoin(b, m);
-  const call = (name: string, values: readonly number[]): Ref =>
+  const call = (name: string, values: readonly number[]): number =>
     m.call(
       name,
       values.map((v) => m.i32.const(v)),
@@ -196,13 +196,13 @@ export function emitUnpack(b: Types, m: Builder, { unpackings, paddings, tables 
 }
 
 /** From the last byte to the first: code i lies in bytes 0 … i of its place. */
-function emitUnpackCodes(b: Types, m: Builder): void {
+function emitUnpackCodes(b: Binaryen, m: Builder): void {
   const [address, i, bits, base, step] = [0, 1, 2, 3, 4].map((n) => () => m.local.get(n, b.i32)) as [
-    () => Ref,
-    () => Ref,
-    () => Ref,
-    () => Ref,
-    () => Ref,
+    () => number,
+    () => number,
+    () => number,
+    () => number,
+    () => number,
   ];
   const one = () => m.i32.const(1);
   const at = 5;
@@ -226,15 +226,15 @@ function emitUnpackCodes(b: Types, m: Builder): void {
       m.block(null, [
         m.local.set(1, m.i32.sub(i(), one())),
         put,
-        m.br_if("next", m.i32.gt_s(i(), m.i32.const(0))),
+        m.br("next", m.i32.gt_s(i(), m.i32.const(0))),
       ]),
     ),
   );
 }
 
 /** From the last byte to the first: what is left to read lies in front of what is written. */
-function emitPad(b: Types, m: Builder): void {
-  const local = (n: number) => (): Ref => m.local.get(n, b.i32);
+function emitPad(b: Binaryen, m: Builder): void {
+  const local = (n: number) => (): number => m.local.get(n, b.i32);
   const [address, i, left, used] = [local(0), local(1), local(2), local(4)];
   const bit = m.i64.shr_u(m.local.get(3, b.i64), m.i64.extend_u(m.i32.and(i(), m.i32.const(PERIOD - 1))));
   const value = m.i32.mul(used(), m.i32.load8_u(0, 1, m.i32.add(address(), left())));
@@ -250,15 +250,15 @@ function emitPad(b: Types, m: Builder): void {
         m.local.set(4, m.i32.and(m.i32.wrap(bit), m.i32.const(1))),
         m.local.set(2, m.i32.sub(left(), used())),
         m.i32.store8(0, 1, m.i32.add(address(), i()), value),
-        m.br_if("next", m.i32.gt_s(i(), m.i32.const(0))),
+        m.br("next", m.i32.gt_s(i(), m.i32.const(0))),
       ]),
     ),
   );
 }
 
 /** Byte j, counted from the last one, goes to element j mod count. */
-function emitJoin(b: Types, m: Builder): void {
-  const local = (n: number) => (): Ref => m.local.get(n, b.i32);
+function emitJoin(b: Binaryen, m: Builder): void {
+  const local = (n: number) => (): number => m.local.get(n, b.i32);
   const [address, j, count, size, from] = [local(0), local(1), local(2), local(3), local(4)];
   const element = m.i32.mul(m.i32.rem_u(j(), count()), size());
   const to = m.i32.add(m.i32.add(address(), element), m.i32.div_u(j(), count()));
@@ -272,7 +272,7 @@ function emitJoin(b: Types, m: Builder): void {
       m.block(null, [
         m.local.set(1, m.i32.sub(j(), m.i32.const(1))),
         m.i32.store8(0, 1, to, m.i32.load8_u(0, 1, m.i32.add(from(), j()))),
-        m.br_if("next", m.i32.gt_s(j(), m.i32.const(0))),
+        m.br("next", m.i32.gt_s(j(), m.i32.const(0))),
       ]),
     ),
   );

@@ -17,7 +17,7 @@ import {
   scale,
 } from "../../ir/kernel/ir.ts";
 import { parallelize } from "../../ir/kernel/parallelize.ts";
-import { assemble, type Builder, type Ref, type Types } from "./assemble.ts";
+import { assemble, type Binaryen, type Builder } from "./assemble.ts";
 import { emitProcedure } from "./emit.ts";
 import { constantData } from "./module.ts";
 import { shareParts } from "./share.ts";
@@ -134,9 +134,11 @@ export function assembleThreads(
   return assemble(
     (b, m) => {
       const segment = data ? constantData(program, addresses) : undefined;
-      const segments = segment ? [{ offset: segment.address, data: segment.bytes }] : [];
-      m.setMemory(pages, 65536, null, segments, true);
-      m.addMemoryImport("env", "memory");
+      const segments = segment
+        ? [{ offset: m.i32.const(segment.address), data: segment.bytes, passive: false }]
+        : [];
+      m.setMemory(pages, 65536, null, segments, true, false, "memory");
+      m.addMemoryImport("memory", "env", "memory", true);
       const cx = { b, m, relaxed: kind === "relaxed" };
       const shares = program.kernels.map((k) => (isShared(k.body) ? shareOf(k, layout.stride) : k));
       const { kernels, procedures } = shareParts(shares, addresses);
@@ -233,7 +235,7 @@ function turnsOf(loop: Stmt & { readonly k: "for" }, id: number): Stmt[] {
 }
 
 /** Waits until all threads have called it as often as this one. */
-function emitBarrier(b: Types, m: Builder, sync: number): void {
+function emitBarrier(b: Binaryen, m: Builder, sync: number): void {
   m.addGlobal("expected", b.i32, true, m.i32.const(0));
   m.addGlobal("waits", b.i32, true, m.i32.const(0));
   const address = () => m.i32.const(sync + ARRIVED);
@@ -283,11 +285,11 @@ interface Touch {
   readonly all: boolean;
 }
 
-function emitRun(b: Types, m: Builder, program: Program, addresses: ReadonlyMap<string, number>): void {
+function emitRun(b: Binaryen, m: Builder, program: Program, addresses: ReadonlyMap<string, number>): void {
   const buffers = new Map(program.buffers.map((x) => [x.name, x]));
   const [thread, threads] = [() => m.local.get(0, b.i32), () => m.local.get(1, b.i32)];
-  const meet = (): Ref => m.call("barrier", [threads()], b.none);
-  const body: Ref[] = [];
+  const meet = (): number => m.call("barrier", [threads()], b.none);
+  const body: number[] = [];
   let pending: Touch[] = [];
   program.kernels.forEach((k, i) => {
     const all = isShared(k.body);
@@ -317,10 +319,10 @@ function emitRun(b: Types, m: Builder, program: Program, addresses: ReadonlyMap<
 }
 
 /** How inferences start and workers wait for them. */
-function emitControl(b: Types, m: Builder, sync: number): void {
-  const word = (at: number): Ref => m.i32.const(sync + at);
-  const raise = (): Ref => m.drop(m.i32.atomic.rmw.add(0, word(GENERATION), m.i32.const(1)));
-  const wake = (): Ref => m.drop(m.memory.atomic.notify(word(GENERATION), m.i32.const(-1)));
+function emitControl(b: Binaryen, m: Builder, sync: number): void {
+  const word = (at: number): number => m.i32.const(sync + at);
+  const raise = (): number => m.drop(m.i32.atomic.rmw.add(0, word(GENERATION), m.i32.const(1)));
+  const wake = (): number => m.drop(m.memory.atomic.notify(word(GENERATION), m.i32.const(-1)));
   m.addFunction(
     "infer",
     b.createType([b.i32, b.i32]),
