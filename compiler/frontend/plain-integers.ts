@@ -3,7 +3,7 @@
  * uint64 are carried in a type of at most 32 bits that holds every value they can have: the type of a graph input is checked
  * when the artifact runs, all others follow by interval arithmetic, and what may leave 32 bits is refused.
  */
-import { storageOf } from "../ir/dense.ts";
+import { allocate, storageOf } from "../ir/dense.ts";
 import { beyondWords } from "../ir/messages-float.ts";
 import type { Attrs, Value } from "../ir/module.ts";
 import { TRUTH } from "../ir/ops/int-elementwise.ts";
@@ -87,7 +87,8 @@ export function integers(n: NodeImport, o: Operand): Value {
 /** A constant of a dtype the IR lacks, as a `const` op. */
 export function constant(n: NodeImport, o: Operand & { readonly kind: "constant" }, elem: IntType): Value {
   const { dense } = o.constant;
-  const data = Int32Array.from(dense.data);
+  const data = allocate(elem, dense.data.length);
+  data.set(dense.data);
   return append(n, "const", [o], [], { value: { kind: "dense", elem, shape: dense.shape, data } });
 }
 

@@ -54,16 +54,19 @@ function differencesOf(dtype: DataType): QuantType | undefined {
 
 /** What reaches the elements of x: parameters of the tensor, along the axis of the node, or of blocks of it. */
 function reaching(n: NodeImport, x: Operand, p: Operand, role: string): Operand {
-  const block = intAttr(n, "block_size", 0);
+  const stated = intAttr(n, "block_size", 0);
   const single = p.shape.length === 0 || (p.shape.length === 1 && p.shape[0] === 1);
   const axis = single ? 0 : axisOf(n, intAttr(n, "axis", 1), x.shape.length);
-  if (block === 0 || single) return spread(n, p, role, x.shape, axis);
+  if (stated === 0 || single) return spread(n, p, role, x.shape, axis);
   const { shape } = x;
+  const block = Math.min(stated, shape[axis]!);
   const count = Math.ceil(shape[axis]! / block);
   const fits =
     p.shape.length === shape.length && p.shape.every((d, a) => d === (a === axis ? count : shape[a]));
   if (!fits || block < 0)
-    reject(blockQuantization(n.loc, `${role} of shape [${p.shape.join(", ")}], block_size ${block}`, x.name));
+    reject(
+      blockQuantization(n.loc, `${role} of shape [${p.shape.join(", ")}], block_size ${stated}`, x.name),
+    );
   const [before, after] = [sizeOf(shape.slice(0, axis)), sizeOf(shape.slice(axis + 1))];
   const wide = move(n, "layout.expand", [reshape(n, p, [before, count, 1, after])], {
     shape: [before, count, block, after],

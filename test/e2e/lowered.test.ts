@@ -106,7 +106,7 @@ describe("small graphs compile to the same integers once written", () => {
       expect(written.diagnostics.filter((d) => d.severity === "error").map((d) => d.code)).toEqual([
         "QC5012",
       ]);
-      expect(written.diagnostics.at(-1)?.message).toContain("quant.threshold");
+      expect(written.diagnostics.at(-1)?.message).toMatch(/quant\.threshold|fractional zero points/);
       return;
     }
     const s = await ort.InferenceSession.create(written.value, {

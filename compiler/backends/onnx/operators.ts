@@ -5,6 +5,7 @@ import type { TensorType } from "../../ir/types.ts";
 /** An input that ONNX wants as a tensor and the IR has as an attribute. `like`: of the first operand's type. */
 export type Extra =
   | { readonly kind: "int64"; readonly role: string; readonly values: readonly number[] }
+  | { readonly kind: "float32"; readonly role: string; readonly values: readonly number[] }
   | { readonly kind: "like"; readonly role: string; readonly value: number }
   | { readonly kind: "none" };
 
@@ -123,6 +124,23 @@ export const OPERATORS: { readonly [op: string]: OperatorRow } = {
       pads: ["pads", "ints"],
       ceil_mode: ["ceil_mode", "flag"],
       count_include_pad: ["count_include_pad", "flag"],
+    },
+  },
+  "float.interpolate": {
+    op: "Resize",
+    attributes: {
+      mode: ["mode", "string"],
+      coordinate_transformation_mode: ["coordinates", "string"],
+      cubic_coeff_a: ["coefficient", "float"],
+      exclude_outside: ["exclude", "flag"],
+    },
+    extras: (attrs, x) => {
+      const scales = list(attrs, "scales");
+      const axes = list(attrs, "axes");
+      const size = (d: number, i: number) => (axes.includes(i) ? list(attrs, "sizes")[axes.indexOf(i)]! : d);
+      return scales.length > 0
+        ? [{ kind: "none" }, { kind: "float32", role: "scales", values: scales }]
+        : [{ kind: "none" }, { kind: "none" }, ints("sizes", x.shape.map(size))];
     },
   },
   "float.reduce_mean": { op: "ReduceMean", ...REDUCTION },

@@ -8,9 +8,11 @@ import { withDefaults } from "../../ir/builder.ts";
 import { dense } from "../../ir/dense.ts";
 import { interpret } from "../../ir/interpreter.ts";
 import { type Attrs, type Module, type Op, type Port, type Value, value } from "../../ir/module.ts";
+import { interpolateAttrs } from "../../ir/ops/float-interpolate.ts";
 import { opDef } from "../../ir/ops/index.ts";
 import { ORDERS, ROUNDINGS } from "../../ir/ops/rounding.ts";
 import { printModule } from "../../ir/printer.ts";
+import { parseRational } from "../../ir/rational.ts";
 import {
   F32,
   F64,
@@ -143,6 +145,32 @@ describe("operators", () => {
           [1, 2, 5, 4],
           [2, 1, 3, 2],
         ],
+      },
+      "float.interpolate": {
+        attrs: interpolateAttrs(
+          [
+            {
+              axis: 1,
+              taps: 2,
+              indices: [-1, 0, 0, 1, 0, 1, 1, 2, 1, 2, 2, 3],
+              weights: [
+                "1/4",
+                "3/4",
+                "3/4",
+                "1/4",
+                "1/4",
+                "3/4",
+                "3/4",
+                "1/4",
+                "1/4",
+                "3/4",
+                "3/4",
+                "1/4",
+              ].map(parseRational),
+            },
+          ],
+          { mode: "linear", coordinates: "half_pixel", coefficient: -0.75, exclude: false, scales: [] },
+        ),
       },
       "float.matmul": {
         shapes: [

@@ -43,8 +43,8 @@ const attributesOf = (e: Emitter, op: Op, row: OperatorRow): Node["attributes"] 
 /** An input made of an attribute; "" leaves it out. Values that go with `x` decide its type with it. */
 function extra(e: Emitter, base: string, x: Written, it: Extra): string {
   if (it.kind === "none") return "";
-  if (it.kind === "int64")
-    return e.constant(`${base}_${it.role}`, "int64", [it.values.length], it.values).name;
+  if (it.kind === "int64" || it.kind === "float32")
+    return e.constant(`${base}_${it.role}`, it.kind, [it.values.length], it.values).name;
   return e.constant(`${base}_${it.role}`, x.dtype as "float32", [], [it.value]).name;
 }
 
@@ -162,6 +162,8 @@ function writeFunc(
       return writeDequantize(e, op, q, { name: names.take(result, "float32"), dtype: "float32", shape });
     }
     if (op.name === "float.cast") return get(op.operands[0]!);
+    if (op.name === "quant.dequantize_blocks" && isFloat(get(op.operands[2]!).dtype))
+      e.refuse(op.loc, "quant.dequantize_blocks with fractional zero points");
     const row = OPERATORS[op.name];
     if (row !== undefined) return operator(op, row, op.operands);
     e.refuse(op.loc, `the operation ${op.name}`);

@@ -5,7 +5,7 @@ import { defineOp, type OpDef } from "../op.ts";
 import { add, eq, ONE, type Rational, toNumber } from "../rational.ts";
 import { sizeOf, type TensorType } from "../types.ts";
 import { axisIn } from "./axes.ts";
-import { allOf, floats, ints, required } from "./define.ts";
+import { allOf, floats, ints, optional, required } from "./define.ts";
 
 /** How one axis is resampled: `taps` indices and weights for each position of the result. */
 export interface Resampled {
@@ -15,8 +15,18 @@ export interface Resampled {
   readonly weights: readonly Rational[];
 }
 
+/** How ONNX's Resize says the same; `scales`: one per axis of x where they are no ratios of sizes, else none. */
+export interface ResizeForm {
+  readonly mode: string;
+  readonly coordinates: string;
+  readonly coefficient: number;
+  readonly exclude: boolean;
+  readonly scales: readonly number[];
+}
+
 /** The attributes of `float.interpolate`. */
-export const interpolateAttrs = (axes: readonly Resampled[]): Attrs => ({
+export const interpolateAttrs = (axes: readonly Resampled[], form: ResizeForm): Attrs => ({
+  ...form,
   axes: axes.map((a) => a.axis),
   taps: axes.map((a) => a.taps),
   sizes: axes.map((a) => a.indices.length / a.taps),
@@ -90,6 +100,11 @@ const interpolate = defineOp({
     sizes: required("ints", "sizes of the result, for each of `axes`"),
     indices: required("ints", "for each of `axes`, `taps` for each position"),
     weights: required("rationals", "one for each index"),
+    mode: optional("string", "Resize with the same tables: its mode", "linear"),
+    coordinates: optional("string", "its coordinate_transformation_mode", "half_pixel"),
+    coefficient: optional("float", "its cubic_coeff_a", -0.75),
+    exclude: optional("bool", "its exclude_outside", false),
+    scales: optional("floats", "its scales, where sizes do not say them", []),
   },
   traits: ["float"],
   infer: ([x], a) => {

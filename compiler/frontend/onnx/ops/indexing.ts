@@ -1,11 +1,17 @@
 /** Operators that pick and place elements by indices of the run, and those that make such indices. */
-import { badAttributeValue, badOperands, unsupportedForm } from "../../../ir/messages.ts";
+import {
+  badAttributeValue,
+  badOperands,
+  badOperandValue,
+  tensorTooLarge,
+  unsupportedForm,
+} from "../../../ir/messages.ts";
 import type { Attrs } from "../../../ir/module.ts";
 import { opDef } from "../../../ir/ops/index.ts";
 import { REDUCTIONS } from "../../../ir/ops/index-select.ts";
 import { I32, sizeOf, tensor } from "../../../ir/types.ts";
 import { isFloatDtype, makeConstant } from "../../constants.ts";
-import { append, move, reshape } from "../../graph-import.ts";
+import { append, LIMITS, move, reshape } from "../../graph-import.ts";
 import { forOps, type Importer } from "../../importer.ts";
 import {
   axisOf,
@@ -54,11 +60,12 @@ function folded(
 ): Operand | undefined {
   const constants = operands.flatMap((o) => (o.kind === "constant" ? [o.constant] : []));
   if (constants.length < operands.length) return undefined;
-  const dense = constants.map(({ dense: d }, k) =>
-    operands[k]!.dtype === "int64" && k > 0 && Math.abs(d.data[0] ?? 0) < 2 ** 31
-      ? ({ ...d, elem: I32, data: Int32Array.from(d.data) } as const)
-      : d,
-  );
+  const dense = constants.map(({ dense: d }, k) => {
+    if (operands[k]!.dtype !== "int64" || k === 0) return d;
+    const far = d.data.find((v: number) => !(Math.abs(v) < 2 ** 31));
+    if (far !== undefined) reject(badOperandValue(n.loc, operands[k]!.name, `holds ${far}`));
+    return { ...d, elem: I32, data: Int32Array.from(d.data) } as const;
+  });
   const types = dense.map((d) => tensor(d.shape, d.elem));
   const inferred = opDef(name).infer(types, attrs, undefined);
   if (typeof inferred === "string") return reject(badOperands(n.loc, inferred, []));
@@ -188,22 +195,17 @@ const topK: Importer = {
 function oneHot(n: NodeImport, indices: Operand, axis: number, depth: number): Operand {
   const shape = [...indices.shape.slice(0, axis), 1, ...indices.shape.slice(axis)];
   const spread = reshape(n, indices, shape);
-  const places = iota(depth, axis, shape.length);
-  if (!isIntegers(indices)) {
-    const floats = constantOperand(makeConstant(indices.dtype, places.shape, range(depth)));
-    return compare(n, "equal", spread, floats);
-  }
-  const hit = compare(n, "equal", spread, places);
-  if (intervalOf(n, indices).lo >= 0) return hit;
-  const fromEnd = longs(
-    places.shape,
-    range(depth).map((i) => i - depth),
-  );
-  const other = compare(n, "equal", spread, fromEnd);
+  const along = shape.map((_, a) => (a === axis ? depth : 1));
+  const dtype = isIntegers(indices) ? "int64" : indices.dtype;
+  const equal = (from: number): Operand => {
+    const places = Array.from({ length: depth }, (_, i) => from + i);
+    return compare(n, "equal", spread, constantOperand(makeConstant(dtype, along, places)));
+  };
+  const hit = equal(0);
+  if (isIntegers(indices) && intervalOf(n, indices).lo >= 0) return hit;
+  const other = equal(-depth);
   return valueOperand(append(n, "int.or", [], [integers(n, hit), integers(n, other)], {}), "bool");
 }
-
-const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);
 
 const oneHots: readonly Importer[] = [
   {
@@ -215,6 +217,8 @@ const oneHots: readonly Importer[] = [
       const [indices, values] = [input(n, 0), input(n, 2)];
       const depth = constantScalar(n, input(n, 1), "depth");
       const axis = axisOf(n, intAttr(n, "axis", -1), indices.shape.length + 1);
+      if (!(Number.isInteger(depth) && depth >= 1 && depth * sizeOf(indices.shape) <= LIMITS.folded))
+        reject(badOperandValue(n.loc, input(n, 1).name, `(depth) is ${depth}`));
       const part = (i: number): Operand =>
         reshape(
           n,
@@ -260,7 +264,9 @@ const triangle: Importer = {
     const [rows, columns] = x.shape.slice(-2);
     if (rows === undefined || columns === undefined)
       return reject(badOperands(n.loc, "the operand needs two axes", []));
-    const keep = Array.from({ length: rows * columns }, (_, i) => {
+    if (rows * columns > LIMITS.folded)
+      reject(tensorTooLarge(n.loc, x.name, x.shape, `${LIMITS.folded} elements of a mask`));
+    const keep = Uint8Array.from({ length: rows * columns }, (_, i) => {
       const distance = (i % columns) - Math.floor(i / columns);
       return (upper ? distance >= k : distance <= k) ? 1 : 0;
     });
@@ -324,6 +330,8 @@ const diagonal: Importer = {
     const x = input(n, 0);
     const [rows, columns] = x.shape as [number, number];
     if (x.shape.length !== 2) reject(badOperands(n.loc, "the operand needs two axes", []));
+    if (sizeOf(x.shape) > LIMITS.folded)
+      reject(tensorTooLarge(n.loc, x.name, x.shape, `${LIMITS.folded} elements of a constant`));
     const k = intAttr(n, "k", 0);
     const stated = n.node.attributes.has("dtype") ? dataTypeOf(intAttr(n, "dtype")) : undefined;
     const ones = Float64Array.from({ length: rows * columns }, (_, i) =>

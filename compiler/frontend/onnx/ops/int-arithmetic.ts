@@ -66,7 +66,8 @@ export function binaryOn(n: NodeImport, name: string, a: Operand, b: Operand): O
 
 const UNARY: { readonly [name: string]: (n: NodeImport, x: Operand) => Operand } = {
   "float.neg": (n, x) => arithmetic(n, "int.sub", numberLike(x, 0), x),
-  "float.abs": (n, x) => arithmetic(n, "int.max", x, arithmetic(n, "int.sub", numberLike(x, 0), x)),
+  "float.abs": (n, x) =>
+    intervalOf(n, x).lo >= 0 ? x : arithmetic(n, "int.max", x, arithmetic(n, "int.sub", numberLike(x, 0), x)),
   "float.sign": (n, x) => {
     const [zero, one] = [numberLike(x, 0), numberLike(x, 1)];
     const positive = choose(n, compare(n, "less", zero, x), one, zero);

@@ -1,6 +1,6 @@
 /** Linear and cubic resampling: per axis, a weighted sum of neighbours. */
 import { unsupportedAttribute } from "../../../ir/messages.ts";
-import { interpolateAttrs, type Resampled } from "../../../ir/ops/float-interpolate.ts";
+import { interpolateAttrs, type Resampled, type ResizeForm } from "../../../ir/ops/float-interpolate.ts";
 import {
   add,
   div,
@@ -90,18 +90,20 @@ const isStill = ({ from, to }: ResampledAxis, { taps, indices, weights }: Resamp
     return weights[k]!.num === 0n || Math.min(Math.max(at, 0), from - 1) === i;
   });
 
-/** x resampled along every axis. */
+/** x resampled along every axis; `scales`: see `ResizeForm`. */
 export function interpolate(
   n: NodeImport,
   x: Operand,
-  mode: string,
+  { mode, coordinates, scales }: Pick<ResizeForm, "mode" | "coordinates" | "scales">,
   axes: readonly ResampledAxis[],
 ): Operand {
   const kernel = kernelOf(n, mode);
   const exclude = flagAttr(n, "exclude_outside", false);
+  const coefficient = floatAttr(n, "cubic_coeff_a", -0.75);
   const moving = axes.flatMap((a, axis) => {
     const r = resampled(a, axis, kernel, exclude);
     return isStill(a, r) ? [] : [r];
   });
-  return moving.length === 0 ? x : real(n, "float.interpolate", [x], interpolateAttrs(moving));
+  const form = { mode, coordinates, coefficient, exclude, scales };
+  return moving.length === 0 ? x : real(n, "float.interpolate", [x], interpolateAttrs(moving, form));
 }

@@ -1,6 +1,8 @@
 /** Comparisons, truth values, choices. */
 import { badOperands } from "../../../ir/messages.ts";
+import type { Dense, Value } from "../../../ir/module.ts";
 import { broadcastShapes, broadcastTo } from "../../../ir/ops/axes.ts";
+import { hasTrait } from "../../../ir/ops/index.ts";
 import type { Relation } from "../../../ir/ops/int-elementwise.ts";
 import { sizeOf } from "../../../ir/types.ts";
 import { isFloatDtype, makeConstant } from "../../constants.ts";
@@ -172,10 +174,35 @@ const where: Importer = {
       return constantOperand(makeConstant(x.dtype, shape, chosen));
     }
     if (onIntegers([x, y])) return choose(n, c, x, y);
-    const bounded = [x, y].every((o) => o.kind === "value" || o.constant.dense.data.every(Number.isFinite));
-    return bounded ? masked(n, condition, x, y) : choose(n, c, x, y);
+    return onlyNumbers(n, x) && onlyNumbers(n, y) ? masked(n, condition, x, y) : choose(n, c, x, y);
   },
 };
+
+/** Float ops whose results are numbers where their operands are; beside them, movement. */
+const FINITE: ReadonlySet<string> = new Set(
+  [
+    ...["add", "sub", "mul", "neg", "abs", "min", "max", "clip", "relu", "leaky_relu", "hard_sigmoid"],
+    ...["sigmoid", "tanh", "erf", "gelu", "silu", "hard_swish", "softmax", "normalize", "interpolate"],
+    ...["conv", "conv_transpose", "matmul", "average_pool", "max_pool", "reduce_mean", "reduce_sum"],
+  ].map((name) => `float.${name}`),
+);
+
+/** Whether only numbers, no infinity and no NaN, reach the operand: quantized tensors and constants do through the ops above. */
+function onlyNumbers(n: NodeImport, o: Operand): boolean {
+  if (o.kind === "constant") return o.constant.dense.data.every(Number.isFinite);
+  const seen = new Set<Value>();
+  const rest = [o.value];
+  for (let v = rest.pop(); v !== undefined; v = rest.pop()) {
+    const op = n.graph.definitions.get(v);
+    if (seen.has(v) || op?.name.startsWith("quant.dequantize")) continue;
+    seen.add(v);
+    if (op?.name === "const") {
+      if (!(op.attrs.value as Dense).data.every(Number.isFinite)) return false;
+    } else if (op === undefined || !(FINITE.has(op.name) || hasTrait(op, "movement"))) return false;
+    else rest.push(...op.operands);
+  }
+  return true;
+}
 
 /** x·m + y·(1 − m) with the 0/1 mask m, which has an integer form; equal to the choice, because all numbers are finite. */
 function masked(

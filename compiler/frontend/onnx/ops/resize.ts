@@ -39,9 +39,13 @@ const COORDINATES: { readonly [mode: string]: (i: number, a: AxisScale) => numbe
   tf_half_pixel_for_nn: (i, { scale }) => f32((i + 0.5) / scale),
 };
 
-/** The same between elements, exactly; a scale that is a ratio of sizes but for its rounding is that ratio. */
-function between(mode: string, { from, to, scale }: AxisScale): (i: number) => Rational {
-  const ratio = Math.abs(scale * from - to) <= to * 2 ** -22 ? rational(to, from) : fromNumber(scale);
+/** Whether a scale is that of the sizes but for its rounding to float32. */
+const isRatio = ({ from, to, scale }: AxisScale): boolean => Math.abs(scale * from - to) <= to * 2 ** -22;
+
+/** The same between elements, exactly. */
+function between(mode: string, axis: AxisScale): (i: number) => Rational {
+  const { from, to } = axis;
+  const ratio = isRatio(axis) ? rational(to, from) : fromNumber(axis.scale);
   const half = rational(1, 2);
   const centred = (i: number): Rational => sub(div(add(rational(i), half), ratio), half);
   switch (mode) {
@@ -105,7 +109,8 @@ function resample(
         ),
       );
     const resampled = axes.map((a) => ({ from: a.from, to: a.to, position: between(coordinates, a) }));
-    return interpolate(n, x, mode, resampled);
+    const scales = axes.every(isRatio) ? [] : axes.map((a) => a.scale);
+    return interpolate(n, x, { mode, coordinates, scales }, resampled);
   }
   return axes.reduce((y, a, axis) => {
     const indices = Array.from({ length: a.to }, (_, i) =>
