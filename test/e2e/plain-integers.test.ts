@@ -5,7 +5,7 @@ import { interpret } from "../../compiler/ir/interpreter.ts";
 import type { Dense, Elements } from "../../compiler/ir/module.ts";
 import { layoutOf } from "../../runtime/format.ts";
 import { loadModel } from "../../runtime/index.ts";
-import { f32, i8, i64, type ModelSpec, model as modelBytes, node, value } from "../onnx-writer.ts";
+import { f32, i8, i64, type ModelSpec, model as modelBytes, node, tensor, value } from "../onnx-writer.ts";
 import { randomWords } from "../random-inputs.ts";
 
 type Feed = Float32Array | Int8Array | Uint8Array | Int16Array | Int32Array | Uint32Array | BigInt64Array;
@@ -270,6 +270,77 @@ describe("indices", () => {
       const order = line.map((_, p) => p).sort((p, q) => line[q]! - line[p]! || p - q);
       expect(numbers(i!).slice(5 * r, 5 * r + 5)).toEqual(order.slice(0, 5));
       expect(numbers(v!).slice(5 * r, 5 * r + 5)).toEqual(order.slice(0, 5).map((p) => line[p]! / 4));
+    }
+  });
+});
+
+describe("constants and choices at their ends", () => {
+  test("the magnitude of unsigned integers is theirs", async () => {
+    const spec = {
+      inputs: [value("x", "uint8", [3])],
+      outputs: [value("y", "uint8", [3])],
+      nodes: [node("Abs", ["x"], ["y"])],
+    };
+    expect(await run(spec, { x: Uint8Array.of(5, 200, 0) })).toEqual({ y: [5, 200, 0] });
+  });
+
+  test("a choice by constants does not see what it leaves out", async () => {
+    const spec = {
+      inputs: [value("x", "float32", [3])],
+      outputs: [value("y", "float32", [3])],
+      initializers: { c: tensor("bool", [3], [1, 0, 0]), seven: f32([], [7]) },
+      nodes: [node("Log", ["x"], ["l"]), node("Where", ["c", "l", "seven"], ["y"])],
+    };
+    expect(await run(spec, { x: Float32Array.of(1, 0, -1) })).toEqual({ y: [0, 7, 7] });
+  });
+
+  test("constants of 32 bits without sign are not taken for negative ones", async () => {
+    const spec = {
+      inputs: [value("x", "uint32", [3])],
+      outputs: [value("y", "bool", [3])],
+      initializers: { k: tensor("uint32", [3], [4294967295, 2147483648, 1]) },
+      nodes: [node("Less", ["x", "k"], ["y"])],
+    };
+    expect(await codesOf(spec)).toEqual(["QC3001"]);
+  });
+
+  test.each([-3, 0, 5_000_000_000])("a depth of %d is refused", async (depth) => {
+    const spec = {
+      inputs: [value("x", "int64", [2])],
+      outputs: [value("y")],
+      initializers: { depth: i64([], [depth]), values: f32([2], [0, 1]) },
+      nodes: [node("OneHot", ["x", "depth", "values"], ["y"])],
+    };
+    expect(await codesOf(spec)).toEqual(["QC1135"]);
+  });
+
+  test("negative indices count from the end, as integers and as floats", async () => {
+    for (const [type, x] of [
+      ["int64", BigInt64Array.of(-1n, 1n)],
+      ["float32", Float32Array.of(-1, 1)],
+    ] as const) {
+      const spec = {
+        inputs: [value("x", type, [2])],
+        outputs: [value("y", "float32", [2, 3])],
+        initializers: { depth: i64([], [3]), values: f32([2], [0, 1]) },
+        nodes: [node("OneHot", ["x", "depth", "values"], ["y"])],
+      };
+      expect(await run(spec, { x })).toEqual({ y: [0, 0, 1, 0, 1, 0] });
+    }
+  });
+
+  test("an index beyond 32 bits is refused, wherever it stands", async () => {
+    for (const indices of [
+      [0, 4294967298],
+      [4294967298, 0],
+    ]) {
+      const spec = {
+        inputs: [value("x", "float32", [2])],
+        outputs: [value("y", "float32", [2])],
+        initializers: { data: f32([3], [1, 2, 3]), at: i64([2], indices) },
+        nodes: [node("GatherElements", ["data", "at"], ["g"]), node("Add", ["x", "g"], ["y"])],
+      };
+      expect(await codesOf(spec)).toEqual(["QC1135"]);
     }
   });
 });
