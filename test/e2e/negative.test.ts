@@ -126,10 +126,12 @@ describe.each(Object.entries(negativeFiles))("%s", (name, bytes) => {
     expect(a.code).toBe(1);
   });
 
-  test.skipIf(apply === undefined)("the fix compiles", async () => {
-    const { code, err } = await qc("compile", path, "-o", join(dir, `fixed-${name}`), ...apply!);
-    expect([code, err]).toEqual([0, ""]);
-  });
+  // Some fixes are made in training.
+  if (apply !== undefined)
+    test("the fix compiles", async () => {
+      const { code, err } = await qc("compile", path, "-o", join(dir, `fixed-${name}`), ...apply);
+      expect([code, err]).toEqual([0, ""]);
+    });
 });
 
 const diagnose = async (bytes: Uint8Array, grids: readonly string[] = []): Promise<readonly string[]> => {
