@@ -23,7 +23,8 @@ export function express(parts: readonly (readonly number[])[]): Expressed {
   const keys = first.map((value, h) => {
     const deltas = parts.map((p) => p[h]! - value);
     if (deltas.every((d) => d === 0)) return undefined;
-    const key = deltas.join();
+    // Apart, so that the least number behind an address is never negative.
+    const key = `${parts.some((p) => p[h]! < 0)} ${deltas.join()}`;
     const known = classes.get(key);
     if (known) known.least = Math.min(known.least, value);
     else classes.set(key, { deltas, least: value });

@@ -135,7 +135,7 @@ export const MAX_STEPS = 1 << 18;
 /**
  * Adds to `out` the conditions for clamp(R(w(a)) + shift, lo, hi) over `range` at a fixed b. Only the vertices of the convex
  * hull of the steps are kept: a bound linear in (k, a) is extreme there. Returns false, leaving `out` unchanged, when
- * there are more than MAX_STEPS steps.
+ * there are more than MAX_STEPS steps and as many accumulators.
  *
  * A threshold T (least a′ whose output reaches k; a′ = ±a makes w non-decreasing) comes from a double when its error bound
  * keeps it clear of every integer, else from one exact integer division.

@@ -1,6 +1,6 @@
 /**
  * Class wide: operands whose scales are multiples Sᵢ = mᵢ·g of one rational, as products of float32 always are. The sum
- * A = Σ aᵢ·mᵢ is exact in 64 bits, which leaves a requantization of the one integer A, decided by its thresholds.
+ * A = Σ aᵢ·mᵢ is exact in two or three limbs of 30 bits, which leaves a requantization of the one integer A, decided by its thresholds.
  */
 import {
   add,
