@@ -69,50 +69,46 @@ const stepOf = (artifact: Compiled): number => {
 
 describeZoo("MNIST", () => {
   const name = `${FOLDER}/torch_qat_mnist`;
-  test.runIf(allModels.includes(name))(
-    "torch_qat_mnist on the whole test set",
-    async () => {
-      const data = parseNpz(new Uint8Array(readFileSync(zooPath("data/mnist_test.npz"))));
-      const images = data.get("x")!;
-      const labels = data.get("y")!.data as Uint8Array;
-      const artifact = await compiled(name);
-      const model = await open(artifact);
-      const session = await onnxruntime(loadModelBytes(name));
-      const input = artifact.manifest.inputs[0]!.name;
-      const output = artifact.manifest.outputs[0]!.name;
-      const peer = full ? labels.length : 1000;
-      const right = { ours: 0, oursOfPeer: 0, theirs: 0 };
-      const logits: Float32Array[] = [];
-      const peers: Float32Array[] = [];
-      for (let i = 0; i < labels.length; i++) {
-        const x = Float32Array.from(rowOf(images, i) as Uint8Array, (pixel) => pixel / 255);
-        const y = model.run({ [input]: x })[output] as Float32Array;
-        const ours = argmax(y) === labels[i] ? 1 : 0;
-        right.ours += ours;
-        if (i >= peer) continue;
-        const theirs = await session.run({ [input]: new ort.Tensor("float32", x, [1, 1, 28, 28]) });
-        const z = theirs[output]!.data as Float32Array;
-        right.oursOfPeer += ours;
-        right.theirs += argmax(z) === labels[i] ? 1 : 0;
-        logits.push(y);
-        peers.push(z);
-      }
-      await session.release();
-      const accuracy = (100 * right.ours) / labels.length;
-      rows.push([
-        "torch_qat_mnist",
-        String(labels.length),
-        percent(right.ours, labels.length),
-        `${percent(right.theirs, peer)} of ${peer} (qc ${percent(right.oursOfPeer, peer)})`,
-        "98.79 %",
-        histogramText(histogram(logits, peers, stepOf(artifact))),
-      ]);
-      expect(labels.length).toBe(10_000);
-      expect(Math.abs(accuracy - 98.79)).toBeLessThanOrEqual(0.2);
-      expect(Math.abs(right.oursOfPeer - right.theirs) / peer).toBeLessThanOrEqual(0.002);
-    },
-    300_000,
-  );
+  test("torch_qat_mnist on the whole test set", async () => {
+    const data = parseNpz(new Uint8Array(readFileSync(zooPath("data/mnist_test.npz"))));
+    const images = data.get("x")!;
+    const labels = data.get("y")!.data as Uint8Array;
+    const artifact = await compiled(name);
+    const model = await open(artifact);
+    const session = await onnxruntime(loadModelBytes(name));
+    const input = artifact.manifest.inputs[0]!.name;
+    const output = artifact.manifest.outputs[0]!.name;
+    const peer = full ? labels.length : 1000;
+    const right = { ours: 0, oursOfPeer: 0, theirs: 0 };
+    const logits: Float32Array[] = [];
+    const peers: Float32Array[] = [];
+    for (let i = 0; i < labels.length; i++) {
+      const x = Float32Array.from(rowOf(images, i) as Uint8Array, (pixel) => pixel / 255);
+      const y = model.run({ [input]: x })[output] as Float32Array;
+      const ours = argmax(y) === labels[i] ? 1 : 0;
+      right.ours += ours;
+      if (i >= peer) continue;
+      const theirs = await session.run({ [input]: new ort.Tensor("float32", x, [1, 1, 28, 28]) });
+      const z = theirs[output]!.data as Float32Array;
+      right.oursOfPeer += ours;
+      right.theirs += argmax(z) === labels[i] ? 1 : 0;
+      logits.push(y);
+      peers.push(z);
+    }
+    await session.release();
+    const accuracy = (100 * right.ours) / labels.length;
+    rows.push([
+      "torch_qat_mnist",
+      String(labels.length),
+      percent(right.ours, labels.length),
+      `${percent(right.theirs, peer)} of ${peer} (qc ${percent(right.oursOfPeer, peer)})`,
+      "98.79 %",
+      histogramText(histogram(logits, peers, stepOf(artifact))),
+    ]);
+    expect(labels.length).toBe(10_000);
+    expect(Math.abs(accuracy - 98.79)).toBeLessThanOrEqual(0.2);
+    expect(Math.abs(right.oursOfPeer - right.theirs) / peer).toBeLessThanOrEqual(0.002);
+  }, 300_000);
 });
 
 describeZoo("provided labels", () => {

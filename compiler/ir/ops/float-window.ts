@@ -81,39 +81,11 @@ const averagePool = defineOp({
   ],
 });
 
-const reduce = (name: string, summary: string, finish: (sum: number, n: number) => number): OpDef =>
-  defineOp({
-    name: `float.${name}`,
-    summary,
-    operands: ["x"],
-    attrs: {
-      axes: required("ints", "axes to reduce, counted from the front"),
-      keepdims: optional("bool", "reduced axes stay with size 1", true),
-    },
-    traits: ["float"],
-    infer: ([x], attrs) => {
-      const bad = allOf("float", [x!]);
-      if (bad) return bad;
-      if (!axesIn(ints(attrs.axes), x!.shape.length)) return "axes must be distinct axes of x";
-      return [{ shape: reducedShape(x!.shape, ints(attrs.axes), attrs.keepdims === true), elem: x!.elem }];
-    },
-    evaluate: ([x], attrs, [type]) => {
-      const n = sizeOf(ints(attrs.axes).map((a) => x!.shape[a]!));
-      const sums = sumOver(x!, ints(attrs.axes));
-      return [
-        floats(
-          type!,
-          sums.map((s) => finish(s, n)),
-        ),
-      ];
-    },
-  });
-
-const extreme = (
+/** A reduction; `fold` gives its results, row-major. */
+const reduce = (
   name: string,
   summary: string,
-  start: number,
-  pick: (a: number, b: number) => number,
+  fold: (x: Dense, axes: readonly number[]) => Float64Array,
 ): OpDef =>
   defineOp({
     name: `float.${name}`,
@@ -130,8 +102,18 @@ const extreme = (
       if (!axesIn(ints(attrs.axes), x!.shape.length)) return "axes must be distinct axes of x";
       return [{ shape: reducedShape(x!.shape, ints(attrs.axes), attrs.keepdims === true), elem: x!.elem }];
     },
-    evaluate: ([x], attrs, [type]) => [floats(type!, foldOver(x!, ints(attrs.axes), start, pick))],
+    evaluate: ([x], attrs, [type]) => [floats(type!, fold(x!, ints(attrs.axes)))],
   });
+
+const extreme =
+  (start: number, pick: (a: number, b: number) => number) =>
+  (x: Dense, axes: readonly number[]): Float64Array =>
+    foldOver(x, axes, start, pick);
+
+function mean(x: Dense, axes: readonly number[]): Float64Array {
+  const n = sizeOf(axes.map((a) => x.shape[a]!));
+  return sumOver(x, axes).map((s) => s / n);
+}
 
 const softmax = defineOp({
   name: "float.softmax",
@@ -166,9 +148,9 @@ const softmax = defineOp({
 export const floatWindowOps: readonly OpDef[] = [
   maxPool,
   averagePool,
-  reduce("reduce_mean", "The mean over `axes`.", (s, n) => s / n),
-  reduce("reduce_sum", "The sum over `axes`.", (s) => s),
-  extreme("reduce_max", "The greatest element over `axes`.", Number.NEGATIVE_INFINITY, Math.max),
-  extreme("reduce_min", "The least element over `axes`.", Number.POSITIVE_INFINITY, Math.min),
+  reduce("reduce_mean", "The mean over `axes`.", mean),
+  reduce("reduce_sum", "The sum over `axes`.", sumOver),
+  reduce("reduce_max", "The greatest element over `axes`.", extreme(Number.NEGATIVE_INFINITY, Math.max)),
+  reduce("reduce_min", "The least element over `axes`.", extreme(Number.POSITIVE_INFINITY, Math.min)),
   softmax,
 ];

@@ -103,6 +103,8 @@ function byTransposedConv(ctx: Context, op: Op, t: Value, axes: readonly Axis[])
   const found = spatial.map((a) => (a === undefined ? STILL : spreadOf(a)));
   const [v, h] = found.length === 1 ? [STILL, found[0]] : found;
   if (v === undefined || h === undefined || v.stride * h.stride > MOST_PHASES) return undefined;
+  const plane = v.kernel.flatMap((a) => h.kernel.map((b) => a * b));
+  if (plane.some((w) => Math.abs(w) > SMALL)) return undefined;
   const sides = [v, h].slice(2 - found.length);
   const repeated = sides.some((s) => s.edges.some((n) => n > 0))
     ? ctx.emit("layout.pad", [t], {
@@ -112,8 +114,6 @@ function byTransposedConv(ctx: Context, op: Op, t: Value, axes: readonly Axis[])
       })
     : t;
   const channels = shape[1]!;
-  const plane = v.kernel.flatMap((a) => h.kernel.map((b) => a * b));
-  if (plane.some((w) => Math.abs(w) > SMALL)) return undefined;
   const data = Int32Array.from({ length: channels * plane.length }, (_, i) => plane[i % plane.length]!);
   const sums = productSums(rowSums(data, channels, plane.length), intervalOf(t));
   const out = op.results[0]!.type.shape;
